@@ -1,0 +1,1 @@
+"""Mathematics of keys and commitments: bytes in, a value or an error out."""

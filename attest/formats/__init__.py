@@ -1,0 +1,1 @@
+"""Every byte that crosses a boundary: parse and encode, each value in one spelling."""
