@@ -1,0 +1,55 @@
+# Every target sets up what it lacks, on a bare Debian or Ubuntu with Python 3.11 or later and a network.
+
+BIN := .venv/bin
+WORKERS ?= 2
+DEV_LOG := var/dev
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links --upgrade
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format serve bench lock clean
+
+help:
+	@echo 'make demo     see the service work, from the first hold to a verified deletion'
+	@echo 'make test     check, then run the tests'
+	@echo 'make check    lint, formatting, types, import contracts'
+	@echo 'make format   rewrite the code as `make check` wants it'
+	@echo 'make serve    serve a development log from $(DEV_LOG), created on first use'
+	@echo 'make bench    measure'
+	@echo 'make lock     pin the newest dependencies in requirements/'
+	@echo 'make clean    remove everything made here, the development log included'
+
+setup:
+	@tools/setup
+
+demo: setup
+	$(BIN)/python tools/demo.py
+
+test: check
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+format: setup
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+serve: setup
+	@test -d $(DEV_LOG) || $(BIN)/attest operator init --dir $(DEV_LOG) --origin localhost.test/dev
+	$(BIN)/attest serve --dir $(DEV_LOG)
+
+bench: setup
+	$(BIN)/python tools/bench.py
+
+lock: setup
+	$(UV_COMPILE) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
+	echo uv | $(UV_COMPILE) --no-annotate --output-file requirements/uv.txt -
+	echo setuptools | $(UV_COMPILE) --no-annotate --output-file requirements/build.txt -
+
+clean:
+	rm -rf .venv var build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
