@@ -1,0 +1,390 @@
+"""The prefix tree of draft-ietf-keytrans-protocol: the one map from 256-bit keys to hashes that every state uses.
+
+A subtree with one leaf is that leaf's hash, an empty one is 32 zeros, any other splits by the next bit of the keys,
+most significant first. A root binds every key to one value or to its absence; whether the tree is also the *right*
+one, and canonical, is what replaying or checking each transition shows.
+
+Spec: docs/spec/sparse-map.md.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256 as _sha256
+from typing import NamedTuple, Self, TypeAlias
+
+from attest.encoding import ZERO, Hash
+from attest.errors import Malformed, Refuted
+
+BITS = 256  # of a key: no subtree is deeper
+MAX_DEPTH = 255  # of a proof; only keys that share 255 bits lie deeper, and nobody can find such SHA-256 outputs
+MAX_PRUNED = 2**30  # bytes of a pruned tree
+
+
+def map_leaf(key: Hash, value: Hash) -> Hash:
+    """Hash one binding: SHA-256(02 || key || value)."""
+    return _sha256(b"\x02" + key + value).digest()
+
+
+def map_node(left: Hash, right: Hash) -> Hash:
+    """Hash two subtrees into their parent: SHA-256(03 || left || right)."""
+    return _sha256(b"\x03" + left + right).digest()
+
+
+def root(bindings: Mapping[Hash, Hash]) -> Hash:
+    """Return the root of the map, without keeping a tree."""
+    keys, leaves = _sorted(bindings)
+    return _root(0, keys, leaves, 0, len(keys))
+
+
+def _root(depth: int, keys: list[int], leaves: Sequence["_Leaf"], low: int, high: int) -> Hash:
+    if high - low < 2:
+        return leaves[low].hash if low < high else ZERO
+    split = _split(depth, keys, low, high)
+    return map_node(_root(depth + 1, keys, leaves, low, split), _root(depth + 1, keys, leaves, split, high))
+
+
+def prove(bindings: Mapping[Hash, Hash], key: Hash) -> "MapProof":
+    """Prove what the map binds `key` to, or that it binds it to nothing. For many proofs keep a `Tree`."""
+    return Tree.build(bindings).prove(key)
+
+
+# --- proofs ---
+
+
+@dataclass(frozen=True, slots=True)
+class MapProof:
+    """What a map says about one key: the siblings on the way from the root, and where the way ends.
+
+    On the wire: depth u8 || bitmap[ceil(depth / 8)] || siblings that are not 32 zeros || 00, or 01 || key || value.
+    """
+
+    siblings: tuple[Hash, ...]  # from the root down; ZERO for an empty subtree
+    terminal: tuple[Hash, Hash] | None  # key and value of the leaf, which may be another key's; None for an empty end
+
+    @property
+    def depth(self) -> int:
+        """How many bits of the key lead to the end of the way."""
+        return len(self.siblings)
+
+    def __post_init__(self) -> None:
+        if self.depth > MAX_DEPTH:
+            raise Malformed("map-proof/depth", f"{self.depth} bits deep, a proof says at most {MAX_DEPTH}")
+
+    def encode(self) -> bytes:
+        """Write the wire form."""
+        size = -(-self.depth // 8)
+        bitmap = 0
+        for level, sibling in enumerate(self.siblings):
+            if sibling != ZERO:
+                bitmap |= 1 << (8 * size - 1 - level)
+        present = [sibling for sibling in self.siblings if sibling != ZERO]
+        end = [b"\x00"] if self.terminal is None else [b"\x01", *self.terminal]
+        return b"".join([bytes([self.depth]), bitmap.to_bytes(size, "big"), *present, *end])
+
+    @classmethod
+    def parse(cls, encoded: bytes) -> Self:
+        """Read the wire form, and nothing but what `encode` writes.
+
+        Raises:
+            Malformed: `map-proof/truncated`; `map-proof/bitmap`, a bit beyond the depth; `map-proof/zero-sibling`, an
+                empty subtree spelled out; `map-proof/terminal`, neither 00 nor 01; `map-proof/trailing`.
+        """
+        at = 0
+
+        def take(size: int) -> bytes:
+            nonlocal at
+            if len(encoded) - at < size:
+                raise Malformed("map-proof/truncated", f"{size} bytes wanted at byte {at} of {len(encoded)}")
+            at += size
+            return encoded[at - size : at]
+
+        depth = take(1)[0]
+        size = -(-depth // 8)
+        bitmap = int.from_bytes(take(size), "big")
+        if bitmap & ((1 << (8 * size - depth)) - 1):
+            raise Malformed("map-proof/bitmap", f"the bitmap has bits beyond depth {depth}")
+        siblings = tuple(take(32) if bitmap >> (8 * size - 1 - level) & 1 else ZERO for level in range(depth))
+        if siblings.count(ZERO) != depth - bitmap.bit_count():
+            raise Malformed("map-proof/zero-sibling", "a sibling of 32 zeros is left out, not written")
+        kind = take(1)[0]
+        if kind > 1:
+            raise Malformed("map-proof/terminal", f"want 00 or 01 for where the way ends, found {kind:02x}")
+        terminal = (take(32), take(32)) if kind else None
+        if at != len(encoded):
+            raise Malformed("map-proof/trailing", f"{len(encoded) - at} bytes after the proof")
+        return cls(siblings, terminal)
+
+
+def verify(proof: MapProof, root: Hash, key: Hash) -> Hash | None:
+    """Return the value that the map under `root` binds to `key`, or None: it is proven to bind none.
+
+    Raises:
+        Malformed: `map-proof/hash-length`; `map-proof/foreign-terminal`, the leaf at the end of the way is not on the
+            way to `key`, so it says nothing about it.
+        Refuted: `map-proof/root-mismatch`.
+
+    Spec: docs/spec/sparse-map.md#checking-a-proof.
+    """
+    if len(root) != 32 or len(key) != 32:
+        raise Malformed("map-proof/hash-length", "a root and a key have 32 bytes")
+    bits = int.from_bytes(key, "big")
+    found, value = ZERO, None
+    if proof.terminal is not None:
+        other, bound = proof.terminal
+        if (int.from_bytes(other, "big") ^ bits) >> (BITS - proof.depth):
+            raise Malformed("map-proof/foreign-terminal", f"the leaf does not share the first {proof.depth} bits")
+        found = map_leaf(other, bound)
+        # Another key's leaf where this key's would be: there is no room for this key.
+        value = bound if other == key else None
+    for level in range(proof.depth - 1, -1, -1):
+        sibling = proof.siblings[level]
+        found = map_node(sibling, found) if _bit(bits, level) else map_node(found, sibling)
+    if found != root:
+        raise Refuted("map-proof/root-mismatch", "the way from this key leads to another root")
+    return value
+
+
+def _bit(bits: int, level: int) -> int:
+    return bits >> (BITS - 1 - level) & 1
+
+
+# --- trees, whole and pruned: nodes never change, an update shares what it does not touch ---
+
+
+class _Leaf(NamedTuple):
+    hash: Hash
+    key: Hash
+    value: Hash
+
+
+class _Inner(NamedTuple):
+    hash: Hash
+    left: "_Node"
+    right: "_Node"
+
+
+class _Stub(NamedTuple):
+    """A subtree of which a pruned tree says nothing but its hash; it has at least one leaf."""
+
+    hash: Hash
+
+
+_Node: TypeAlias = _Inner | _Leaf | _Stub | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A whole map in memory, for up to some 100,000 keys. Immutable: an update is a new tree, the old one stays."""
+
+    node: _Node
+
+    @classmethod
+    def build(cls, bindings: Mapping[Hash, Hash]) -> Self:
+        """Make the tree of a map."""
+        return cls(_build(0, *_sorted(bindings)))
+
+    @property
+    def root(self) -> Hash:
+        """The root; 32 zeros for the empty map."""
+        return _hash(self.node)
+
+    def get(self, key: Hash) -> Hash | None:
+        """Return the value bound to `key`, or None."""
+        return _get(self.node, key)
+
+    def update(self, changes: Mapping[Hash, Hash]) -> Self:
+        """Return the tree with `changes` bound, replacing or new. Nothing is ever removed."""
+        return type(self)(_update(self.node, 0, *_sorted(changes)))
+
+    def prove(self, key: Hash) -> MapProof:
+        """Prove what `key` is bound to, or that it is bound to nothing.
+
+        Raises:
+            Malformed: `map-proof/depth`, for a key that shares 255 bits with another: no proof can say that.
+        """
+        bits = int.from_bytes(key, "big")
+        node = self.node
+        siblings: list[Hash] = []
+        while isinstance(node, _Inner):
+            near, far = (node.right, node.left) if _bit(bits, len(siblings)) else (node.left, node.right)
+            siblings.append(_hash(far))
+            node = near
+        return MapProof(tuple(siblings), (node.key, node.value) if isinstance(node, _Leaf) else None)
+
+    def prune(self, keys: Iterable[Hash]) -> bytes:
+        """Write the part of the tree that is needed to look up, change or insert `keys`: see `parse_pruned`."""
+        out: list[bytes] = []
+        touched = _bits(sorted(set(keys)))
+        _prune(self.node, 0, touched, 0, len(touched), out)
+        return b"".join(out)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A map of which only some subtrees are known. What a root says about them, it says as surely as the whole."""
+
+    node: _Node
+
+    def root(self) -> Hash:
+        """Return the root of the whole map."""
+        return _hash(self.node)
+
+    def get(self, key: Hash) -> Hash | None:
+        """Return the value bound to `key`, or None.
+
+        Raises:
+            Malformed: `pruned/touched-hash`, the key's place was pruned away.
+        """
+        return _get(self.node, key)
+
+    def update(self, changes: Mapping[Hash, Hash]) -> Hash:
+        """Return the root of the whole map with `changes` bound, replacing or new.
+
+        Raises:
+            Malformed: `pruned/touched-hash`.
+        """
+        return _hash(_update(self.node, 0, *_sorted(changes)))
+
+
+def parse_pruned(encoded: bytes) -> Pruned:
+    """Read a pruned tree. In preorder: 00 empty, 01 hash, 02 key value, 03 and then its left and its right side.
+
+    Raises:
+        Malformed: `pruned/size`; `pruned/truncated`; `pruned/tag`; `pruned/zero-hash`, an empty subtree as 01;
+            `pruned/foreign-leaf`, a leaf that is not on its key's way; `pruned/depth`; `pruned/not-canonical`, a 03
+            over fewer than two leaves; `pruned/trailing`.
+
+    Spec: docs/spec/sparse-map.md#pruned-trees.
+    """
+    if len(encoded) > MAX_PRUNED:
+        raise Malformed("pruned/size", f"{len(encoded)} bytes, at most {MAX_PRUNED} are read")
+    node, end = _parse(encoded, 0, 0, 0)
+    if end != len(encoded):
+        raise Malformed("pruned/trailing", f"{len(encoded) - end} bytes after the tree")
+    return Pruned(node)
+
+
+def _parse(encoded: bytes, at: int, depth: int, prefix: int) -> tuple[_Node, int]:
+    """Read the subtree that starts at byte `at`; `prefix` is the `depth` bits leading to it. Returns where it ends."""
+    tag = encoded[at : at + 1]
+    at += 1
+    if tag == b"\x03":
+        if depth == BITS:
+            raise Malformed("pruned/depth", f"a key has only {BITS} bits to split by")
+        left, at = _parse(encoded, at, depth + 1, prefix << 1)
+        right, at = _parse(encoded, at, depth + 1, prefix << 1 | 1)
+        if (left is None and isinstance(right, _Leaf | None)) or (right is None and isinstance(left, _Leaf)):
+            raise Malformed("pruned/not-canonical", "a subtree with one leaf is that leaf, one without is empty")
+        return _Inner(map_node(_hash(left), _hash(right)), left, right), at
+    if tag == b"\x01":
+        found = _take(encoded, at, 32)
+        if found == ZERO:
+            raise Malformed("pruned/zero-hash", "an empty subtree is written 00")
+        return _Stub(found), at + 32
+    if tag == b"\x02":
+        binding = _take(encoded, at, 64)
+        key, value = binding[:32], binding[32:]
+        if int.from_bytes(key, "big") >> (BITS - depth) != prefix:
+            raise Malformed("pruned/foreign-leaf", f"the leaf at byte {at} is not on its key's way")
+        return _Leaf(map_leaf(key, value), key, value), at + 64
+    if tag == b"\x00":
+        return None, at
+    if not tag:
+        raise Malformed("pruned/truncated", "a subtree is missing at the end")
+    raise Malformed("pruned/tag", f"want 00 to 03, found {tag.hex()} at byte {at - 1}")
+
+
+def _take(encoded: bytes, at: int, size: int) -> bytes:
+    taken = encoded[at : at + size]
+    if len(taken) != size:
+        raise Malformed("pruned/truncated", f"{size} bytes wanted at byte {at} of {len(encoded)}")
+    return taken
+
+
+def _hash(node: _Node) -> Hash:
+    return ZERO if node is None else node.hash
+
+
+def _bits(keys: Sequence[Hash]) -> list[int]:
+    """Keys as integers, so that their bits can be compared in ranges."""
+    if any(len(key) != 32 for key in keys):
+        raise ValueError("a key has 32 bytes")
+    return [int.from_bytes(key, "big") for key in keys]
+
+
+def _sorted(bindings: Mapping[Hash, Hash]) -> tuple[list[int], list[_Leaf]]:
+    """The leaves of a map in the order of their keys, and these keys as integers."""
+    if any(len(value) != 32 for value in bindings.values()):
+        raise ValueError("a value has 32 bytes")
+    ordered = sorted(bindings.items())
+    return _bits([key for key, _ in ordered]), [_Leaf(map_leaf(key, value), key, value) for key, value in ordered]
+
+
+def _split(depth: int, keys: Sequence[int], low: int, high: int) -> int:
+    """Where the keys from `low` to `high`, which share `depth` bits, begin to have a 1 as the next."""
+    shift = BITS - 1 - depth
+    return bisect_left(keys, (keys[low] >> shift | 1) << shift, low, high)
+
+
+def _build(depth: int, keys: list[int], leaves: list[_Leaf], low: int = 0, high: int | None = None) -> _Node:
+    """Make the subtree of the leaves from `low` to `high`."""
+    if high is None:
+        high = len(keys)
+    if high - low < 2:
+        return leaves[low] if low < high else None
+    split = _split(depth, keys, low, high)
+    left = _build(depth + 1, keys, leaves, low, split)
+    right = _build(depth + 1, keys, leaves, split, high)
+    return _Inner(map_node(_hash(left), _hash(right)), left, right)
+
+
+def _update(
+    node: _Node, depth: int, keys: list[int], leaves: list[_Leaf], low: int = 0, high: int | None = None
+) -> _Node:
+    """Return the subtree `node` with the leaves from `low` to `high` in it."""
+    if high is None:
+        high = len(keys)
+    if low == high:
+        return node
+    if isinstance(node, _Inner):
+        split = _split(depth, keys, low, high)
+        left = _update(node.left, depth + 1, keys, leaves, low, split)
+        right = _update(node.right, depth + 1, keys, leaves, split, high)
+        return _Inner(map_node(_hash(left), _hash(right)), left, right)
+    if isinstance(node, _Stub):
+        raise Malformed("pruned/touched-hash", f"a change falls into a subtree pruned away at depth {depth}")
+    if isinstance(node, _Leaf):
+        own = int.from_bytes(node.key, "big")
+        at = bisect_left(keys, own, low, high)
+        if at == high or keys[at] != own:
+            keys = [*keys[low:at], own, *keys[at:high]]
+            leaves = [*leaves[low:at], node, *leaves[at:high]]
+            low, high = 0, len(keys)
+    return _build(depth, keys, leaves, low, high)
+
+
+def _get(node: _Node, key: Hash) -> Hash | None:
+    bits = int.from_bytes(key, "big")
+    depth = 0
+    while isinstance(node, _Inner):
+        node = node.right if _bit(bits, depth) else node.left
+        depth += 1
+    if isinstance(node, _Stub):
+        raise Malformed("pruned/touched-hash", f"this key's place was pruned away at depth {depth}")
+    return node.value if node is not None and node.key == key else None
+
+
+def _prune(node: _Node, depth: int, keys: list[int], low: int, high: int, out: list[bytes]) -> None:
+    """Write the subtree `node` as far as the keys from `low` to `high` need it."""
+    if node is None:
+        out.append(b"\x00")
+    elif low == high:
+        out += (b"\x01", node.hash)
+    elif isinstance(node, _Inner):
+        out.append(b"\x03")
+        split = _split(depth, keys, low, high)
+        _prune(node.left, depth + 1, keys, low, split, out)
+        _prune(node.right, depth + 1, keys, split, high, out)
+    elif isinstance(node, _Leaf):
+        out += (b"\x02", node.key, node.value)
