@@ -1,0 +1,266 @@
+"""Policies: whose signatures a verifier takes for a log's and for a quorum of witnesses.
+
+    log <vkey> [<url>]
+    witness <name> <vkey> [<url>]
+    group <name> all|any|<k> <member>…
+    quorum <name>|none
+
+Spec: C2SP tlog-policy; docs/spec/policy.md.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+from attest.encoding import parse_decimal
+from attest.errors import Malformed
+from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, verify_log_signatures
+from attest.formats.cosignature import Cosignature, verify_cosignature
+from attest.formats.note import KeyType, NoteVerifier, known_lines
+
+MAX_POLICY: Final = 1 << 20  # bytes
+MAX_LINES: Final = 1000  # logs, witnesses and groups together
+
+Anchor = Literal["unpinned", "logged", "witnessed"]
+
+_FORBIDDEN: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_BLANK: Final = re.compile(r"[ \t]+")
+_NONE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyLog:
+    """A log whose signature counts. `log <vkey> [<url>]`."""
+
+    verifier: NoteVerifier  # its name is the log's origin
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWitness:
+    """A witness whose cosignature counts. `witness <name> <vkey> [<url>]`."""
+
+    name: str  # within the policy only; bytes that are not UTF-8 are surrogate-escaped
+    verifier: NoteVerifier
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyGroup:
+    """A group, met when `threshold` of its members are. `group <name> <threshold> <member>…`."""
+
+    name: str
+    threshold: int  # 1 to the number of members
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVerdict:
+    """What the signatures of one checkpoint amount to under one policy."""
+
+    checkpoint: Checkpoint
+    logs: tuple[NoteVerifier, ...]  # pinned log keys that signed it; empty if the policy pins none
+    witnesses: tuple[Cosignature, ...]  # per witness its earliest, ascending by time; counted or not
+    quorum: bool  # is the policy's quorum met; trivially so for `quorum none`
+    existed_by: int | None  # Unix seconds: the least time at which the quorum was met; None if none was, or asked for
+
+    @property
+    def anchor(self) -> Anchor:
+        """Name how firmly the checkpoint stands: nobody pinned, signed by its log, or seen by a quorum as well."""
+        if not self.logs:
+            return "unpinned"
+        return "logged" if self.existed_by is None else "witnessed"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whom a verifier trusts. No logs: the policy is about witnesses alone, and verdicts stay unpinned."""
+
+    logs: tuple[PolicyLog, ...]
+    witnesses: tuple[PolicyWitness, ...]
+    groups: tuple[PolicyGroup, ...]  # members stand before their group
+    quorum: str | None  # a witness or a group; None for `quorum none`
+
+    def __post_init__(self) -> None:
+        """Check what holds between the lines. Raises `Malformed` as `parse` does, whoever made the policy."""
+        if len(self.logs) + len(self.witnesses) + len(self.groups) > MAX_LINES:
+            raise Malformed("policy/size", f"more than {MAX_LINES} logs, witnesses and groups")
+        _check_keys(self.logs, self.witnesses)
+        defined: set[str] = set()
+        for witness in self.witnesses:
+            _define(witness.name, defined)
+        free = set(defined)
+        for group in self.groups:
+            for member in group.members:
+                if member not in defined:
+                    raise Malformed("policy/undefined", f"group {group.name!r}: {member!r} is not defined above it")
+                # A member counted twice would be two witnesses.
+                if member not in free:
+                    raise Malformed("policy/member-twice", f"group {group.name!r}: {member!r} is a member already")
+                free.remove(member)
+            if not 1 <= group.threshold <= len(group.members):
+                raise Malformed("policy/threshold", f"group {group.name!r}: {group.threshold} of {len(group.members)}")
+            _define(group.name, defined)
+            free.add(group.name)
+        if self.quorum is not None and self.quorum not in defined:
+            raise Malformed("policy/undefined", f"quorum {self.quorum!r} is not defined above it")
+
+    @classmethod
+    def parse(cls, wire: bytes) -> Self:
+        """Read a policy file. Comments and spacing are not kept: the one format here that people write by hand.
+
+        Raises:
+            Malformed: `policy/size`, `policy/character`, `policy/final-newline`, `policy/hash-sign`,
+                `policy/keyword`, `policy/fields`, `policy/name`, `policy/name-twice`, `policy/undefined`,
+                `policy/member-twice`, `policy/threshold`, `policy/quorum`, `policy/key-type`, `policy/key-twice`,
+                `policy/log-as-witness`, `note/…`, `key/…`, `encoding/…`.
+        """
+        logs: list[PolicyLog] = []
+        witnesses: list[PolicyWitness] = []
+        groups: list[PolicyGroup] = []
+        quorums: list[str] = []
+        defined: set[str] = set()
+        for fields in _lines(wire):
+            match fields:
+                case ["log", vkey, *url] if len(url) <= 1:
+                    logs.append(PolicyLog(NoteVerifier.parse(vkey), *url))
+                case ["witness", name, vkey, *url] if len(url) <= 1:
+                    witnesses.append(PolicyWitness(name, NoteVerifier.parse(vkey), *url))
+                    defined.add(name)
+                case ["group", name, threshold, *members] if members:
+                    _check_defined(members, defined)
+                    groups.append(PolicyGroup(name, _threshold(threshold, members), tuple(members)))
+                    defined.add(name)
+                case ["quorum", name]:
+                    if name != _NONE:
+                        _check_defined([name], defined)
+                    quorums.append(name)
+                case ["log" | "witness" | "group" | "quorum" as keyword, *_]:
+                    raise Malformed("policy/fields", f"{keyword} line with {len(fields)} fields")
+                case _:
+                    raise Malformed("policy/keyword", f"want log, witness, group or quorum, found {fields[0][:40]!r}")
+        if len(quorums) != 1:
+            raise Malformed("policy/quorum", f"want exactly one quorum line, found {len(quorums)}")
+        quorum = None if quorums[0] == _NONE else quorums[0]
+        return cls(tuple(logs), tuple(witnesses), tuple(groups), quorum)
+
+    def encode(self) -> bytes:
+        """Write the policy so that every parser reads it alike: single spaces, no comments, definitions first."""
+        lines = [["log", log.verifier.encode(), log.url] for log in self.logs]
+        lines += [["witness", witness.name, witness.verifier.encode(), witness.url] for witness in self.witnesses]
+        lines += [["group", group.name, _spell(group), *group.members] for group in self.groups]
+        lines += [["quorum", self.quorum or _NONE]]
+        text = "".join(" ".join(field for field in line if field is not None) + "\n" for line in lines)
+        wire = text.encode("utf-8", "surrogateescape")
+        if self.parse(wire) != self:
+            raise ValueError("a name or URL in this policy is not one field")
+        return wire
+
+    def check(self, note: bytes | SignedCheckpoint) -> PolicyVerdict:
+        """Weigh the signatures of a signed checkpoint. A quorum that is not met is an answer, not an error.
+
+        Raises:
+            Malformed: as `SignedCheckpoint.parse`.
+            Refuted: `signature/invalid`, `cosignature/time`: a line of a key in this policy does not verify.
+            Untrusted: `checkpoint/unsigned`, `checkpoint/foreign`: the policy has logs, and none of them signed.
+
+        Spec: docs/spec/policy.md#verdict.
+        """
+        signed = note if isinstance(note, SignedCheckpoint) else SignedCheckpoint.parse(note)
+        logs = verify_log_signatures(signed, [log.verifier for log in self.logs]) if self.logs else ()
+        seen = sorted(self._cosignatures(signed).items(), key=lambda pair: pair[1].time)
+        quorum, existed_by = self.quorum is None, None
+        for count, (_, cosignature) in enumerate(seen, 1):
+            if not quorum and self._met({name for name, _ in seen[:count]}):
+                quorum, existed_by = True, cosignature.time
+        return PolicyVerdict(signed.checkpoint, logs, tuple(cosignature for _, cosignature in seen), quorum, existed_by)
+
+    def _cosignatures(self, signed: SignedCheckpoint) -> dict[str, Cosignature]:
+        """Verify all cosignatures by witnesses of this policy; keep the earliest of each, by policy name."""
+        names = {witness.verifier: witness.name for witness in self.witnesses}
+        earliest: dict[str, Cosignature] = {}
+        for verifier, line in known_lines(signed.note, names):
+            cosignature = verify_cosignature(verifier, signed.checkpoint, line)
+            # Under the origin's name it is the log that signs, and no log is its own witness.
+            if verifier.name == signed.checkpoint.origin:
+                continue
+            known = earliest.get(names[verifier])
+            if known is None or cosignature.time < known.time:
+                earliest[names[verifier]] = cosignature
+        return earliest
+
+    def _met(self, names: Collection[str]) -> bool:
+        met = set(names)
+        for group in self.groups:  # members stand before their group, so one pass is enough
+            if len(met.intersection(group.members)) >= group.threshold:
+                met.add(group.name)
+        return self.quorum in met
+
+
+def _lines(wire: bytes) -> list[list[str]]:
+    """Split a policy file into the fields of its lines, without comments and empty lines."""
+    if len(wire) > MAX_POLICY:
+        raise Malformed("policy/size", f"want at most {MAX_POLICY} bytes, found {len(wire)}")
+    if forbidden := _FORBIDDEN.search(wire):
+        raise Malformed("policy/character", f"control character {forbidden[0]!r} at byte {forbidden.start()}")
+    # A file cut off in its last line may still read: as another, weaker policy.
+    if not wire.endswith(b"\n"):
+        raise Malformed("policy/final-newline", "the last line has no LF: is the file complete?")
+    # Bytes above 0x7f are opaque; escaping keeps each of them apart.
+    lines = [line.strip(" \t") for line in wire.decode("utf-8", "surrogateescape").split("\n")]
+    split = [_BLANK.split(line) for line in lines if line and not line.startswith("#")]
+    for field in (field for fields in split for field in fields):
+        # Here some parsers start a comment, others go on.
+        if "#" in field:
+            raise Malformed("policy/hash-sign", f"`#` outside a comment line, in {field[:40]!r}")
+        # Here some parsers start a new field, others go on.
+        if any(character.isspace() for character in field):
+            raise Malformed("policy/character", f"a Unicode space in {field[:40]!r}")
+    return split
+
+
+def _check_defined(names: list[str], defined: set[str]) -> None:
+    for name in names:
+        if name not in defined:
+            raise Malformed("policy/undefined", f"{name[:40]!r} is not defined on a line above")
+
+
+def _threshold(spelling: str, members: list[str]) -> int:
+    match spelling:
+        case "any":
+            return 1
+        case "all":
+            return len(members)
+        case _:
+            return parse_decimal(spelling)
+
+
+def _spell(group: PolicyGroup) -> str:
+    return "all" if group.threshold == len(group.members) else str(group.threshold)
+
+
+def _define(name: str, defined: set[str]) -> None:
+    if name == _NONE:
+        raise Malformed("policy/name", f"`{_NONE}` is reserved")
+    if name in defined:
+        raise Malformed("policy/name-twice", f"{name[:40]!r} is defined twice")
+    defined.add(name)
+
+
+def _check_keys(logs: tuple[PolicyLog, ...], witnesses: tuple[PolicyWitness, ...]) -> None:
+    for log in logs:
+        if log.verifier.type is KeyType.COSIGNATURE:
+            raise Malformed("policy/key-type", f"log {log.verifier.name}: type 0x04 is for witnesses")
+    origins = {log.verifier.name for log in logs}
+    for witness in witnesses:
+        if witness.verifier.type is KeyType.ED25519:
+            raise Malformed("policy/key-type", f"witness {witness.name!r}: type 0x01 has no time, and is for logs")
+        if witness.verifier.name in origins:
+            raise Malformed("policy/log-as-witness", f"witness {witness.name!r} has the name of a log")
+    # One key under two names would count twice, and a log's key would make the log its own witness.
+    keys: set[bytes] = set()
+    for verifier in [log.verifier for log in logs] + [witness.verifier for witness in witnesses]:
+        if verifier.public in keys:
+            raise Malformed("policy/key-twice", f"{verifier.name}: a line above has the same public key")
+        keys.add(verifier.public)
