@@ -1,0 +1,5 @@
+"""`python -m attest`."""
+
+from attest.cli import main
+
+main()

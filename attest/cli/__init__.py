@@ -1,0 +1,78 @@
+"""The `attest` command. Each group is imported when it is used, so that verifying needs the base install only."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from attest import __version__
+from attest.cli import output
+from attest.errors import AttestError
+
+# command: (module, attribute, what it does, the extra it needs)
+COMMANDS = {
+    "verify": ("attest.cli.verify", "verify", "check bundles offline and print the verdict", None),
+    "show": ("attest.cli.show", "show", "explain any artefact in readable form", None),
+    "prove": ("attest.cli.prove", "prove", "fetch the proof for a keepsake, without the company", "holder"),
+    "certificate": ("attest.cli.prove", "certificate", "fetch a deletion certificate for a keepsake", "holder"),
+    "holder": ("attest.cli.holder", "holder", "commit what is held, sign what is erased", "holder"),
+    "operator": ("attest.cli.operator", "operator", "create and run a log", "server"),
+    "serve": ("attest.cli.serve", "serve", "serve a log over HTTP and sequence it", "server"),
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module on its first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _, extra = COMMANDS[cmd_name]
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if extra is None or (error.name or "").startswith("attest"):
+                raise
+            raise click.UsageError(
+                f"`attest {cmd_name}` needs {error.name}; install it with: pip install 'attest-deletion[{extra}]'"
+            ) from None
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, what) for name, (_, _, what, _) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="attest")
+def cli() -> None:
+    """Commit what is held, sign what is erased, prove both to anybody."""
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """Run the command line and exit: docs/errors.md lists the exit codes."""
+    try:
+        code = cli.main(arguments, prog_name="attest", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = output.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        output.say("interrupted")
+        code = output.UNDECIDED
+    except AttestError as error:
+        output.error(error)
+        code = output.exit_code(error)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = output.UNDECIDED
+    except OSError as error:
+        output.say(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        code = output.UNDECIDED
+    sys.exit(code if isinstance(code, int) else 0)

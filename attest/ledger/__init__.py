@@ -1,0 +1,1 @@
+"""What statements change, what epochs commit, and what evidence proves."""

@@ -1,0 +1,256 @@
+"""Transition proofs: check one epoch, rules and roots, without holding any map.
+
+Spec: docs/spec/transition.md.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attest.crypto import commitment
+from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
+from attest.errors import Malformed, Refuted
+from attest.formats.rows import RowFile
+from attest.formats.state import STATE, PartyHead, SystemHead, state_value, system_key, top_key
+from attest.formats.statement import Descriptor, Epoch, Hold, Limits, Log, Statement, Tombstone
+from attest.ledger.epoch import Draft, Ledger, Planned
+from attest.ledger.rules import SystemId
+from attest.merkle.sparse import Pruned, parse_pruned
+from attest.merkle.tree import Frontier
+
+FORMAT = "attest-transition/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where a checker stands: the log after an epoch it has checked. Start from `Anchor.empty()`."""
+
+    genesis: Log | None
+    size: int
+    root: Hash
+    previous: Statement | None  # the epoch entry at size - 1
+
+    @classmethod
+    def empty(cls) -> "Anchor":
+        """The log before entry 0."""
+        return cls(None, 0, Frontier.empty().root(), None)
+
+
+def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
+    """Write the proof of the epoch that `draft`, made over `base`, ends with `epoch`."""
+    closing = draft.close()
+    effects = closing.effects
+    holders = []
+    for party in sorted({party for party, _ in effects.systems}):
+        names = sorted(name for name in effects.systems if name[0] == party)
+        tree = base.trees.get(party)
+        holders.append(
+            {
+                "party": party,
+                "map": b"\x00" if tree is None else tree.prune([system_key(system) for _, system in names]),
+                "systems": [_prove_system(base, name, closing.planned.get(name), effects.states.get(name, {}),
+                                          described=name in effects.descriptors) for name in names],
+            }
+        )  # fmt: skip
+    old_heads = [base.parties[party] for party in sorted(effects.parties) if party in base.parties]
+    return encode_cbor(
+        {
+            "format": FORMAT,
+            "size": base.size,
+            "frontier": list(base.frontier.hashes),
+            "previous": None if base.previous is None else base.previous.entry,
+            "entries": [entry.entry for entry in draft.entries] + [epoch.entry],
+            "top": base.top.prune([top_key(party) for party in effects.parties]),
+            "heads": [head.encode() for head in old_heads],
+            "holders": holders,
+        }
+    )
+
+
+def _prove_system(
+    base: Ledger, name: SystemId, planned: Planned | None, changes: Mapping[Hash, bytes], *, described: bool
+) -> dict[str, Any]:
+    head = base.systems.get(name)
+    old = base.states(name, sorted(changes)) if head is not None else []
+    return {
+        "system": name[1],
+        "head": None if head is None else head.encode(),
+        "descriptor": base.descriptors[name].encode() if head is not None and described else None,
+        "map": b"\x01" + head.root if planned is None and head is not None and head.root != ZERO
+        else b"\x00" if planned is None else planned[1].pruned(),
+        "states": b"".join(state for state in old if state is not None),
+    }  # fmt: skip
+
+
+def verify_transition(encoded: bytes, anchor: Anchor, rows: Callable[[Hash], bytes]) -> Anchor:
+    """Check one epoch from what the checker vouched for last; return where it stands now.
+
+    Args:
+        rows: gives the row file with a root; may raise `Unavailable`.
+
+    Raises:
+        Malformed: `transition/…`, the proof is not well formed or leaves something out.
+        Refuted: `transition/…`, it does not start at `anchor`; and whatever `rules.judge` raises.
+    """
+    proof = _open(encoded)
+    try:
+        frontier = Frontier.parse(proof["size"], proof["frontier"])
+    except Malformed as error:
+        raise Malformed("transition/frontier", error.message) from None
+    previous = None if proof["previous"] is None else Statement.parse(proof["previous"])
+    if (frontier.size, frontier.root()) != (anchor.size, anchor.root) or previous != anchor.previous:
+        raise Refuted("transition/start", f"starts from size {frontier.size}, checked so far is {anchor.size}")
+    base = _PrunedBase(anchor, previous, proof)
+    draft = Draft(base)
+    *entries, last = [Statement.parse(entry) for entry in proof["entries"]]
+    if not isinstance(last.payload, Epoch):
+        raise Malformed("transition/entries", f"an epoch ends with epoch/1, this one with {last.payload.KIND}")
+    for entry in entries:
+        if isinstance(entry.payload, Epoch):
+            raise Malformed("transition/entries", "an epoch entry before the last entry")
+        file = None
+        if isinstance(entry.payload, Hold | Tombstone):
+            file = RowFile.parse(rows(entry.payload.root))
+            file.check(entry.payload.count, entry.payload.root)
+        draft.add(entry, file)
+    draft.finish(last)
+    after = frontier.append([entry.leaf for entry in [*entries, last]])
+    return Anchor(draft.genesis, after.size, after.root(), last)
+
+
+class _PrunedBase:
+    """The base of one epoch, as far as its proof shows it; every part is checked against the root above."""
+
+    def __init__(self, anchor: Anchor, previous: Statement | None, proof: dict[str, Any]) -> None:
+        self.genesis = anchor.genesis
+        self.size = anchor.size
+        self.previous = previous
+        self._top = _pruned(proof["top"], _top_root(previous))
+        self._heads = {head.party: head for head in map(PartyHead.decode, proof["heads"])}
+        self._holders: dict[str, tuple[Pruned, dict[str, dict[str, Any]]]] = {}
+        self._systems: dict[SystemId, SystemHead | None] = {}
+        self._states: dict[SystemId, tuple[Pruned, dict[Hash, bytes]]] = {}
+        for holder in proof["holders"]:
+            self._take_holder(holder)
+
+    def _take_holder(self, holder: dict[str, Any]) -> None:
+        party = holder["party"]
+        head = self.party(party)
+        pruned = _pruned(holder["map"], ZERO if head is None else head.systems_root)
+        self._holders[party] = (pruned, {system["system"]: system for system in holder["systems"]})
+        for system in holder["systems"]:
+            name = (party, system["system"])
+            old = None if system["head"] is None else SystemHead.decode(system["head"])
+            bound = pruned.get(system_key(name[1]))
+            if bound != (None if old is None else old.value()) or (old is not None and old.system != name[1]):
+                raise Refuted("transition/system-head", f"the head of {name[1]} of {party} is not the committed one")
+            self._systems[name] = old
+            self._states[name] = (_pruned(system["map"], ZERO if old is None else old.root), _states(system["states"]))
+
+    @property
+    def origin(self) -> str:
+        return "" if self.genesis is None else self.genesis.origin
+
+    @property
+    def limits(self) -> Limits:
+        return Limits() if self.genesis is None else self.genesis.limits
+
+    def party(self, party: str) -> PartyHead | None:
+        bound = self._top.get(top_key(party))
+        if bound is None:
+            return None
+        head = self._heads.get(party)
+        if head is None or head.value() != bound:
+            raise Refuted("transition/party-head", f"the head of {party} is missing or not the committed one")
+        return head
+
+    def system(self, system: SystemId) -> SystemHead | None:
+        if system not in self._systems:
+            # An unregistered system must be shown absent too.
+            raise Malformed("transition/missing", f"system {system[1]} of {system[0]} is not shown")
+        return self._systems[system]
+
+    def descriptor(self, system: SystemId) -> Descriptor:
+        head = self.system(system)
+        shown = self._holders[system[0]][1][system[1]]["descriptor"]
+        if head is None or shown is None:
+            raise Malformed("transition/missing", f"the descriptor of {system[1]} of {system[0]} is not shown")
+        descriptor = Descriptor.decode(shown)
+        if descriptor.digest() != head.descriptor:
+            raise Refuted("transition/descriptor", f"the descriptor of {system[1]} is not the committed one")
+        return descriptor
+
+    def states(self, system: SystemId, map_keys: Sequence[Hash]) -> list[bytes | None]:
+        pruned, known = self._states[system]
+        found = []
+        for key in map_keys:
+            bound = pruned.get(key)
+            state = known.get(bound) if bound is not None else None
+            if bound is not None and state is None:
+                raise Refuted("transition/state", f"a state of {system[1]} of {system[0]} is not the committed one")
+            found.append(state)
+        return found
+
+    def top_root(self) -> Hash:
+        return _top_root(self.previous)
+
+    def plan_states(self, system: SystemId, changes: Mapping[Hash, bytes]) -> tuple[Hash, Planned | None]:
+        values = {key: state_value(state) for key, state in changes.items()}
+        return self._states[system][0].update(values), None
+
+    def plan_systems(self, party: str, changes: Mapping[Hash, Hash]) -> Hash:
+        return self._holders[party][0].update(changes)
+
+    def plan_top(self, changes: Mapping[Hash, Hash]) -> Hash:
+        return self._top.update(changes)
+
+
+def _top_root(previous: Statement | None) -> Hash:
+    return previous.payload.root if previous is not None and isinstance(previous.payload, Epoch) else ZERO
+
+
+def _states(shown: bytes) -> dict[Hash, bytes]:
+    """Return the shown old states by their map value; the map says which key each belongs to."""
+    if len(shown) % STATE:
+        raise Malformed("transition/states", f"{len(shown)} bytes, want whole states of {STATE}")
+    states = [shown[at : at + STATE] for at in range(0, len(shown), STATE)]
+    return {state_value(state): state for state in states}
+
+
+def _pruned(encoded: bytes, root: Hash) -> Pruned:
+    pruned = parse_pruned(encoded)
+    if pruned.root() != root:
+        raise Refuted("transition/root", f"a pruned map has root {pruned.root().hex()}, committed is {root.hex()}")
+    return pruned
+
+
+_SHAPE = {
+    "format": str, "size": int, "frontier": list, "previous": (bytes, type(None)), "entries": list, "top": bytes,
+    "heads": list, "holders": list,
+}  # fmt: skip
+_HOLDER = {"party": str, "map": bytes, "systems": list}
+_SYSTEM = {
+    "system": str, "head": (bytes, type(None)), "descriptor": (bytes, type(None)), "map": bytes, "states": bytes,
+}  # fmt: skip
+
+
+def _open(encoded: bytes) -> dict[str, Any]:
+    proof = _shaped(decode_cbor(encoded), _SHAPE)
+    if proof["format"] != FORMAT or proof["size"] < 0 or not proof["entries"]:
+        raise Malformed("transition/format", f"want {FORMAT} with at least one entry")
+    for name in ("frontier", "entries", "heads"):
+        if not all(isinstance(member, bytes) for member in proof[name]):
+            raise Malformed("transition/format", f"{name}: want byte strings")
+    for holder in proof["holders"]:
+        for system in _shaped(holder, _HOLDER)["systems"]:
+            _shaped(system, _SYSTEM)
+    return proof
+
+
+def _shaped(found: Any, shape: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(found, dict) or found.keys() != shape.keys():
+        raise Malformed("transition/format", f"want exactly the fields {', '.join(sorted(shape))}")
+    for name, kind in shape.items():
+        if not isinstance(found[name], kind) or isinstance(found[name], bool):
+            raise Malformed("transition/format", f"{name} is not of its type")
+    return found
