@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as _sha256
-from typing import NamedTuple, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from attest.encoding import ZERO, Hash
 from attest.errors import Malformed, Refuted
@@ -32,16 +32,8 @@ def map_node(left: Hash, right: Hash) -> Hash:
 
 
 def root(bindings: Mapping[Hash, Hash]) -> Hash:
-    """Return the root of the map, without keeping a tree."""
-    keys, leaves = _sorted(bindings)
-    return _root(0, keys, leaves, 0, len(keys))
-
-
-def _root(depth: int, keys: list[int], leaves: Sequence["_Leaf"], low: int, high: int) -> Hash:
-    if high - low < 2:
-        return leaves[low].hash if low < high else ZERO
-    split = _split(depth, keys, low, high)
-    return map_node(_root(depth + 1, keys, leaves, low, split), _root(depth + 1, keys, leaves, split, high))
+    """Return the root of a map; 32 zeros for the empty one."""
+    return Tree.build(bindings).root
 
 
 def prove(bindings: Mapping[Hash, Hash], key: Hash) -> "MapProof":
@@ -152,25 +144,13 @@ def _bit(bits: int, level: int) -> int:
 # --- trees, whole and pruned: nodes never change, an update shares what it does not touch ---
 
 
-class _Leaf(NamedTuple):
-    hash: Hash
-    key: Hash
-    value: Hash
-
-
-class _Inner(NamedTuple):
-    hash: Hash
-    left: "_Node"
-    right: "_Node"
-
-
-class _Stub(NamedTuple):
-    """A subtree of which a pruned tree says nothing but its hash; it has at least one leaf."""
-
-    hash: Hash
-
-
-_Node: TypeAlias = _Inner | _Leaf | _Stub | None
+# A node begins with its hash. Plain tuples, because Python's garbage collector soon stops visiting those: with a class
+# for each kind a batch takes twice the time. Their lengths tell them apart, and the type checker follows.
+_Stub: TypeAlias = tuple[Hash]  # a subtree of which a pruned tree says nothing else
+_Leaf: TypeAlias = tuple[Hash, bytes]  # key || value
+_Inner: TypeAlias = tuple[Hash, "_Node", "_Node"]  # left, right
+_Node: TypeAlias = _Stub | _Leaf | _Inner
+_EMPTY: _Stub = (ZERO,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +162,12 @@ class Tree:
     @classmethod
     def build(cls, bindings: Mapping[Hash, Hash]) -> Self:
         """Make the tree of a map."""
-        return cls(_build(0, *_sorted(bindings)))
+        return cls(_apply(_EMPTY, bindings))
 
     @property
     def root(self) -> Hash:
         """The root; 32 zeros for the empty map."""
-        return _hash(self.node)
+        return self.node[0]
 
     def get(self, key: Hash) -> Hash | None:
         """Return the value bound to `key`, or None."""
@@ -195,7 +175,7 @@ class Tree:
 
     def update(self, changes: Mapping[Hash, Hash]) -> Self:
         """Return the tree with `changes` bound, replacing or new. Nothing is ever removed."""
-        return type(self)(_update(self.node, 0, *_sorted(changes)))
+        return type(self)(_apply(self.node, changes))
 
     def prove(self, key: Hash) -> MapProof:
         """Prove what `key` is bound to, or that it is bound to nothing.
@@ -206,11 +186,12 @@ class Tree:
         bits = int.from_bytes(key, "big")
         node = self.node
         siblings: list[Hash] = []
-        while isinstance(node, _Inner):
-            near, far = (node.right, node.left) if _bit(bits, len(siblings)) else (node.left, node.right)
-            siblings.append(_hash(far))
+        while len(node) == 3:
+            _, left, right = node
+            near, far = (right, left) if _bit(bits, len(siblings)) else (left, right)
+            siblings.append(far[0])
             node = near
-        return MapProof(tuple(siblings), (node.key, node.value) if isinstance(node, _Leaf) else None)
+        return MapProof(tuple(siblings), (node[1][:32], node[1][32:]) if len(node) == 2 else None)
 
     def prune(self, keys: Iterable[Hash]) -> bytes:
         """Write the part of the tree that is needed to look up, change or insert `keys`: see `parse_pruned`."""
@@ -228,7 +209,7 @@ class Pruned:
 
     def root(self) -> Hash:
         """Return the root of the whole map."""
-        return _hash(self.node)
+        return self.node[0]
 
     def get(self, key: Hash) -> Hash | None:
         """Return the value bound to `key`, or None.
@@ -244,7 +225,7 @@ class Pruned:
         Raises:
             Malformed: `pruned/touched-hash`.
         """
-        return _hash(_update(self.node, 0, *_sorted(changes)))
+        return _apply(self.node, changes)[0]
 
 
 def parse_pruned(encoded: bytes) -> Pruned:
@@ -274,22 +255,21 @@ def _parse(encoded: bytes, at: int, depth: int, prefix: int) -> tuple[_Node, int
             raise Malformed("pruned/depth", f"a key has only {BITS} bits to split by")
         left, at = _parse(encoded, at, depth + 1, prefix << 1)
         right, at = _parse(encoded, at, depth + 1, prefix << 1 | 1)
-        if (left is None and isinstance(right, _Leaf | None)) or (right is None and isinstance(left, _Leaf)):
+        if (left == _EMPTY and (right == _EMPTY or len(right) == 2)) or (right == _EMPTY and len(left) == 2):
             raise Malformed("pruned/not-canonical", "a subtree with one leaf is that leaf, one without is empty")
-        return _Inner(map_node(_hash(left), _hash(right)), left, right), at
+        return _join(left, right), at
     if tag == b"\x01":
         found = _take(encoded, at, 32)
         if found == ZERO:
             raise Malformed("pruned/zero-hash", "an empty subtree is written 00")
-        return _Stub(found), at + 32
+        return (found,), at + 32
     if tag == b"\x02":
         binding = _take(encoded, at, 64)
-        key, value = binding[:32], binding[32:]
-        if int.from_bytes(key, "big") >> (BITS - depth) != prefix:
+        if int.from_bytes(binding[:32], "big") >> (BITS - depth) != prefix:
             raise Malformed("pruned/foreign-leaf", f"the leaf at byte {at} is not on its key's way")
-        return _Leaf(map_leaf(key, value), key, value), at + 64
+        return _leaf(binding), at + 64
     if tag == b"\x00":
-        return None, at
+        return _EMPTY, at
     if not tag:
         raise Malformed("pruned/truncated", "a subtree is missing at the end")
     raise Malformed("pruned/tag", f"want 00 to 03, found {tag.hex()} at byte {at - 1}")
@@ -302,8 +282,12 @@ def _take(encoded: bytes, at: int, size: int) -> bytes:
     return taken
 
 
-def _hash(node: _Node) -> Hash:
-    return ZERO if node is None else node.hash
+def _leaf(binding: bytes) -> _Leaf:
+    return _sha256(b"\x02" + binding).digest(), binding
+
+
+def _join(left: _Node, right: _Node) -> _Inner:
+    return _sha256(b"\x03" + left[0] + right[0]).digest(), left, right
 
 
 def _bits(keys: Sequence[Hash]) -> list[int]:
@@ -313,12 +297,13 @@ def _bits(keys: Sequence[Hash]) -> list[int]:
     return [int.from_bytes(key, "big") for key in keys]
 
 
-def _sorted(bindings: Mapping[Hash, Hash]) -> tuple[list[int], list[_Leaf]]:
-    """The leaves of a map in the order of their keys, and these keys as integers."""
-    if any(len(value) != 32 for value in bindings.values()):
+def _apply(node: _Node, changes: Mapping[Hash, Hash]) -> _Node:
+    """Return the whole tree `node` with `changes` bound."""
+    if any(len(value) != 32 for value in changes.values()):
         raise ValueError("a value has 32 bytes")
-    ordered = sorted(bindings.items())
-    return _bits([key for key, _ in ordered]), [_Leaf(map_leaf(key, value), key, value) for key, value in ordered]
+    ordered = sorted(changes.items())
+    leaves = [_leaf(key + value) for key, value in ordered]
+    return _update(node, 0, _bits([key for key, _ in ordered]), leaves, 0, len(leaves))
 
 
 def _split(depth: int, keys: Sequence[int], low: int, high: int) -> int:
@@ -327,64 +312,64 @@ def _split(depth: int, keys: Sequence[int], low: int, high: int) -> int:
     return bisect_left(keys, (keys[low] >> shift | 1) << shift, low, high)
 
 
-def _build(depth: int, keys: list[int], leaves: list[_Leaf], low: int = 0, high: int | None = None) -> _Node:
+def _build(depth: int, keys: list[int], leaves: list[_Leaf], low: int, high: int) -> _Node:
     """Make the subtree of the leaves from `low` to `high`."""
-    if high is None:
-        high = len(keys)
     if high - low < 2:
-        return leaves[low] if low < high else None
+        return leaves[low] if low < high else _EMPTY
     split = _split(depth, keys, low, high)
     left = _build(depth + 1, keys, leaves, low, split)
     right = _build(depth + 1, keys, leaves, split, high)
-    return _Inner(map_node(_hash(left), _hash(right)), left, right)
+    return _join(left, right)
 
 
-def _update(
-    node: _Node, depth: int, keys: list[int], leaves: list[_Leaf], low: int = 0, high: int | None = None
-) -> _Node:
+def _update(node: _Node, depth: int, keys: list[int], leaves: list[_Leaf], low: int, high: int) -> _Node:
     """Return the subtree `node` with the leaves from `low` to `high` in it."""
-    if high is None:
-        high = len(keys)
     if low == high:
         return node
-    if isinstance(node, _Inner):
+    if len(node) == 3:
+        _, left, right = node
         split = _split(depth, keys, low, high)
-        left = _update(node.left, depth + 1, keys, leaves, low, split)
-        right = _update(node.right, depth + 1, keys, leaves, split, high)
-        return _Inner(map_node(_hash(left), _hash(right)), left, right)
-    if isinstance(node, _Stub):
-        raise Malformed("pruned/touched-hash", f"a change falls into a subtree pruned away at depth {depth}")
-    if isinstance(node, _Leaf):
-        own = int.from_bytes(node.key, "big")
+        if low < split:
+            left = _update(left, depth + 1, keys, leaves, low, split)
+        if split < high:
+            right = _update(right, depth + 1, keys, leaves, split, high)
+        return _join(left, right)
+    if len(node) == 2:
+        own = int.from_bytes(node[1][:32], "big")
         at = bisect_left(keys, own, low, high)
         if at == high or keys[at] != own:
+            # Another key lives here: it moves down together with the new ones.
             keys = [*keys[low:at], own, *keys[at:high]]
             leaves = [*leaves[low:at], node, *leaves[at:high]]
             low, high = 0, len(keys)
+    elif node != _EMPTY:
+        raise Malformed("pruned/touched-hash", f"a change falls into a subtree pruned away at depth {depth}")
     return _build(depth, keys, leaves, low, high)
 
 
 def _get(node: _Node, key: Hash) -> Hash | None:
     bits = int.from_bytes(key, "big")
     depth = 0
-    while isinstance(node, _Inner):
-        node = node.right if _bit(bits, depth) else node.left
+    while len(node) == 3:
+        node = node[2] if _bit(bits, depth) else node[1]
         depth += 1
-    if isinstance(node, _Stub):
+    if len(node) == 2:
+        return node[1][32:] if node[1][:32] == key else None
+    if node != _EMPTY:
         raise Malformed("pruned/touched-hash", f"this key's place was pruned away at depth {depth}")
-    return node.value if node is not None and node.key == key else None
+    return None
 
 
 def _prune(node: _Node, depth: int, keys: list[int], low: int, high: int, out: list[bytes]) -> None:
     """Write the subtree `node` as far as the keys from `low` to `high` need it."""
-    if node is None:
+    if node == _EMPTY:
         out.append(b"\x00")
     elif low == high:
-        out += (b"\x01", node.hash)
-    elif isinstance(node, _Inner):
+        out += (b"\x01", node[0])
+    elif len(node) == 3:
         out.append(b"\x03")
         split = _split(depth, keys, low, high)
-        _prune(node.left, depth + 1, keys, low, split, out)
-        _prune(node.right, depth + 1, keys, split, high, out)
-    elif isinstance(node, _Leaf):
-        out += (b"\x02", node.key, node.value)
+        _prune(node[1], depth + 1, keys, low, split, out)
+        _prune(node[2], depth + 1, keys, split, high, out)
+    elif len(node) == 2:
+        out += (b"\x02", node[1])

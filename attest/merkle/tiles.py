@@ -17,7 +17,7 @@ from attest.merkle.tree import MAX_SIZE, Read, Subtree, subtree_reader
 FULL = 256  # hashes in a full tile, entries in a full bundle
 MAX_ENTRY = 65_535  # bytes, what the two-byte length in a bundle can say
 
-_PATH = re.compile(r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 
 
 Tile: TypeAlias = tuple[int, int, int]
