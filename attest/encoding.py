@@ -7,7 +7,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from attest.errors import Malformed
@@ -15,8 +15,8 @@ from attest.errors import Malformed
 Hash: TypeAlias = bytes
 """32 bytes, SHA-256."""
 
-Value: TypeAlias = "int | bytes | str | bool | list[Value] | dict[str, Value] | dict[int, Value] | None"
-"""What our CBOR can say: no floats, no tags, no undefined; map keys are all text or all integers."""
+Value: TypeAlias = "int | bytes | str | bool | Sequence[Value] | Mapping[str, Value] | Mapping[int, Value] | None"
+"""What our CBOR can say: lists and dicts, no floats, no tags, no undefined; map keys are text or integers."""
 
 ZERO: Hash = bytes(32)
 MAX_DECIMAL = 2**63 - 1
@@ -28,7 +28,7 @@ _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
 
 def parse_decimal(text: str) -> int:
-    """Read an ASCII decimal from 0 to 2^63 - 1 without sign or leading zeros. Raises `Malformed`: `encoding/decimal`."""
+    """Read an ASCII decimal from 0 to 2^63 - 1, no sign, no leading zeros. Raises `Malformed`: `encoding/decimal`."""
     if not _DECIMAL.fullmatch(text) or (value := int(text)) > MAX_DECIMAL:
         raise Malformed("encoding/decimal", f"want a decimal below 2^63 without leading zeros, found {_clip(text)}")
     return value
@@ -54,7 +54,9 @@ def encode_base64(value: bytes) -> str:
 
 def parse_base64url(text: str, size: int | None = None) -> bytes:
     """Read unpadded base64url in its one canonical spelling. Raises `Malformed`: `encoding/base64url`."""
-    return _strict(text, size, lambda t: base64.urlsafe_b64decode(t + "=" * (-len(t) % 4)), encode_base64url, "base64url")
+    return _strict(
+        text, size, lambda t: base64.urlsafe_b64decode(t + "=" * (-len(t) % 4)), encode_base64url, "base64url"
+    )
 
 
 def encode_base64url(value: bytes) -> str:
@@ -130,7 +132,9 @@ def decode_cbor(encoded: bytes) -> Any:
         raise Malformed("cbor/trailing", f"{len(encoded) - end} bytes after the value")
     # One rule instead of many: duplicate keys, key order and long heads all change the bytes.
     if encode_cbor(value) != encoded:
-        raise Malformed("cbor/not-deterministic", "not the deterministic encoding of its value (RFC 8949 section 4.2.1)")
+        raise Malformed(
+            "cbor/not-deterministic", "not the deterministic encoding of its value (RFC 8949 section 4.2.1)"
+        )
     return value
 
 

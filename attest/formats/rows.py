@@ -4,6 +4,7 @@ Spec: docs/spec/rows.md.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 from attest.encoding import Hash
@@ -34,8 +35,7 @@ class RowFile:
             raise Malformed("rows/size", f"{len(encoded)} bytes, want 1 to {MAX_ROWS} rows of {ROW} bytes")
         indexes = tuple(encoded[at : at + 32] for at in range(0, len(encoded), ROW))
         commitments = tuple(encoded[at + 32 : at + ROW] for at in range(0, len(encoded), ROW))
-        # strict=False: the second view is one shorter by design.
-        wrong = [n for n, (a, b) in enumerate(zip(indexes, indexes[1:], strict=False), 1) if a >= b]
+        wrong = [n for n, (a, b) in enumerate(pairwise(indexes), 1) if a >= b]
         if wrong:
             raise Malformed(
                 "rows/order", f"row {wrong[0]} does not come after row {wrong[0] - 1} by index", rows=wrong[:16]

@@ -6,6 +6,7 @@ Spec: docs/spec/statements.md, docs/spec/statements.cddl.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 from attest.crypto import keys
@@ -85,7 +86,7 @@ def _list(check: Check, low: int, high: int, *, ascending: bool = False) -> Chec
     def accepts(value: Any) -> bool:
         if not isinstance(value, list) or not low <= len(value) <= high or not all(map(check, value)):
             return False
-        return not ascending or all(a < b for a, b in zip(value, value[1:], strict=False))
+        return not ascending or all(a < b for a, b in pairwise(value))
 
     return accepts
 
@@ -241,9 +242,7 @@ class NewKey:
     @classmethod
     def parse(cls, found: Any) -> Self:
         """Read the wire fields."""
-        return cls(
-            **_fields("new key", found, {"key": _KEY, "use": _one_of("sign", "recover"), "proof": _bytes(64)})
-        )
+        return cls(**_fields("new key", found, {"key": _KEY, "use": _one_of("sign", "recover"), "proof": _bytes(64)}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,7 +421,7 @@ class Systems:
         """Read the wire fields."""
         _fields("systems/1", found, {"systems": _list(_any_map, 1, 64)})
         systems = tuple(map(Descriptor.parse, found["systems"]))
-        if any(a.id >= b.id for a, b in zip(systems, systems[1:], strict=False)):
+        if any(a.id >= b.id for a, b in pairwise(systems)):
             raise Malformed("statement/field", "systems/1: ids are not strictly ascending")
         return cls(systems)
 

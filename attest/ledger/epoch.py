@@ -47,9 +47,17 @@ class StateMap(Protocol):
 class Base(View, Protocol):
     """The state at the end of an epoch, able to plan the roots of the next."""
 
-    genesis: Log | None
-    size: int
-    previous: Statement | None  # the epoch entry at size - 1; None before the first
+    @property
+    def genesis(self) -> Log | None:
+        """Entry 0; None before it."""
+
+    @property
+    def size(self) -> int:
+        """Entries in the log."""
+
+    @property
+    def previous(self) -> Statement | None:
+        """The epoch entry at size - 1; None before the first."""
 
     def plan_states(self, system: SystemId, changes: Mapping[Hash, bytes]) -> tuple[Hash, "Planned | None"]:
         """Return the root of a system's state map after `changes`, and how to get there if the map is here."""

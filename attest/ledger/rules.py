@@ -58,8 +58,13 @@ SystemId = tuple[str, str]
 class View(Protocol):
     """All that a rule may read: the state just before the statement's position."""
 
-    origin: str
-    limits: Limits
+    @property
+    def origin(self) -> str:
+        """The log's name; empty before entry 0."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of entry 0."""
 
     def party(self, party: str) -> PartyHead | None:
         """Return the head of a party, or of the log under its origin; None if not admitted."""
@@ -269,7 +274,8 @@ def _epoch(view: View, effects: Effects, issuer: PartyHead, statement: Statement
         raise Conflict("rule/epoch-time", f"epoch time {epoch.time} is not after {log.time}")
     if epoch.time + view.limits.skew < before.log.latest:
         raise Conflict(
-            "rule/epoch-time", f"epoch time {epoch.time} is over {view.limits.skew} s before a claim of {before.log.latest}"
+            "rule/epoch-time",
+            f"epoch time {epoch.time} is over {view.limits.skew} s before a claim of {before.log.latest}",
         )
     if epoch.root != (want := view.top_root()):
         raise Refuted("rule/epoch-root", f"top root {epoch.root.hex()}, the entries lead to {want.hex()}")
@@ -317,9 +323,7 @@ def _keys(
         raise Conflict("rule/keys", "the log only revokes keys of others")
     if not by_recovery and any(new.use == "recover" for new in change.add):
         raise Untrusted("rule/key-use", "a recovery key is added by a recovery key")
-    items = _with_new_keys(
-        target.keys, change.add, position, possession_message(view.origin, target.party, change)
-    )
+    items = _with_new_keys(target.keys, change.add, position, possession_message(view.origin, target.party, change))
     for kid in change.revoke:
         at = next((n for n, item in enumerate(items) if keys.thumbprint(item.key) == kid), None)
         if at is None or items[at].until is not None:
@@ -363,9 +367,7 @@ def _systems(view: View, effects: Effects, issuer: PartyHead, statement: Systems
             registered += 1
         else:
             _check_descriptor(view.descriptor(name), head, descriptor)
-            head = replace(
-                head, descriptor=descriptor.digest(), status=RETIRED if descriptor.retired else head.status
-            )
+            head = replace(head, descriptor=descriptor.digest(), status=RETIRED if descriptor.retired else head.status)
         effects.systems[name] = head
         effects.descriptors[name] = descriptor
     effects.parties[issuer.party] = replace(issuer, systems_count=issuer.systems_count + registered)
@@ -414,9 +416,7 @@ def _rows(
     )
 
 
-def _hold(
-    position: int, commitments: Sequence[Hash], old: Sequence[bytes | None]
-) -> tuple[list[bytes], int, int, int]:
+def _hold(position: int, commitments: Sequence[Hash], old: Sequence[bytes | None]) -> tuple[list[bytes], int, int, int]:
     """Return the new states and the changes of held, erased and reheld."""
     states: list[bytes] = []
     already: list[int] = []
@@ -437,7 +437,9 @@ def _hold(
         else:
             raise Unavailable("rule/unknown-status", f"status {state[0]} belongs to a rule set not known here")
     if already:
-        raise Conflict("rule/already-held", f"{len(already)} rows are held with this very commitment", rows=already[:16])
+        raise Conflict(
+            "rule/already-held", f"{len(already)} rows are held with this very commitment", rows=already[:16]
+        )
     return states, fresh + reheld, -reheld, reheld
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attest.crypto import commitment
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
 from attest.errors import Malformed, Refuted
 from attest.formats.rows import RowFile
@@ -40,7 +39,7 @@ def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
     """Write the proof of the epoch that `draft`, made over `base`, ends with `epoch`."""
     closing = draft.close()
     effects = closing.effects
-    holders = []
+    holders: list[dict[str, Any]] = []
     for party in sorted({party for party, _ in effects.systems}):
         names = sorted(name for name in effects.systems if name[0] == party)
         tree = base.trees.get(party)
@@ -53,18 +52,17 @@ def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
             }
         )  # fmt: skip
     old_heads = [base.parties[party] for party in sorted(effects.parties) if party in base.parties]
-    return encode_cbor(
-        {
-            "format": FORMAT,
-            "size": base.size,
-            "frontier": list(base.frontier.hashes),
-            "previous": None if base.previous is None else base.previous.entry,
-            "entries": [entry.entry for entry in draft.entries] + [epoch.entry],
-            "top": base.top.prune([top_key(party) for party in effects.parties]),
-            "heads": [head.encode() for head in old_heads],
-            "holders": holders,
-        }
-    )
+    proof: dict[str, Any] = {
+        "format": FORMAT,
+        "size": base.size,
+        "frontier": list(base.frontier.hashes),
+        "previous": None if base.previous is None else base.previous.entry,
+        "entries": [entry.entry for entry in draft.entries] + [epoch.entry],
+        "top": base.top.prune([top_key(party) for party in effects.parties]),
+        "heads": [head.encode() for head in old_heads],
+        "holders": holders,
+    }
+    return encode_cbor(proof)
 
 
 def _prove_system(
