@@ -1,6 +1,7 @@
 """The only place that prints, and the only one that knows exit codes. Machines read stdout, people stderr."""
 
 import sys
+from json import dumps
 
 import click
 
@@ -29,6 +30,11 @@ def line(*columns: object) -> None:
 def text(block: str) -> None:
     """Print a block of text on stdout."""
     click.echo(block)
+
+
+def json(value: object) -> None:
+    """Print one JSON value on one line."""
+    click.echo(dumps(value, ensure_ascii=False))
 
 
 def say(message: str) -> None:

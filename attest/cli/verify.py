@@ -1,0 +1,256 @@
+"""`attest verify`: offline, with trust and question from the command line only."""
+
+import re
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attest.cli import output
+from attest.crypto import locators
+from attest.errors import Malformed
+from attest.formats.bundle import MAX_BUNDLE
+from attest.formats.keepsake import Keepsake
+from attest.formats.policy import Policy
+from attest.ledger.verify import LEVELS, Question, SystemResult, Verdict
+from attest.ledger.verify import verify as judge
+
+EXIT = {
+    "holds": output.OK,
+    "undecided": output.UNDECIDED,
+    "refuted": output.REFUTED,
+    "provisional": output.PROVISIONAL,
+    "not-anchored": output.NOT_ANCHORED,
+}
+# Of several bundles the gravest outcome decides.
+GRAVITY = ("holds", "provisional", "not-anchored", "undecided", "refuted")
+_DURATION = re.compile(r"([0-9]{1,9})([smhdwy]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
+
+
+class Duration(click.ParamType[int]):
+    """`90`, `15m`, `1d`: seconds, or with a unit of s m h d w y."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _DURATION.fullmatch(value)
+        if match is None:
+            self.fail(f"want a number with a unit of s, m, h, d, w or y, found {value!r}", param, ctx)
+        return int(match[1]) * _SECONDS[match[2]]
+
+
+class Moment(click.ParamType[int]):
+    """POSIX seconds, or an ISO 8601 date or time; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if re.fullmatch(r"[0-9]{1,12}", value):
+            return int(value)
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"want POSIX seconds or ISO 8601, found {value!r}", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes. Raises `Malformed`: `file/size`."""
+    with path.open("rb") as file:
+        found = file.read(limit + 1)
+    if len(found) > limit:
+        raise Malformed("file/size", f"{path}: more than {limit} bytes")
+    return found
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE...")
+@click.option(
+    "--policy",
+    "policy_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="whom you trust: a C2SP tlog-policy file",
+)
+@click.option(
+    "--state-policy", "state_file", type=click.Path(path_type=Path), help="whom you trust to have checked every state"
+)
+@click.option("--holder", help="the holder you ask about, for example acme.example")
+@click.option(
+    "--locator", "asked", multiple=True, help="whom you ask about, for example email:ada@example.org; repeatable"
+)
+@click.option(
+    "--keepsake", "keepsake_file", type=click.Path(path_type=Path), help="take holder and locator from a keepsake"
+)
+@click.option(
+    "--expect",
+    type=click.Choice(["excluded", "erased", "held"]),
+    help="what should hold; by default what the bundle's kind shows",
+)
+@click.option("--level", type=click.Choice(LEVELS), default="A1", show_default=True, help="the least level to accept")
+@click.option("--max-age", type=Duration(), default="1d", show_default=True, help="how old the checkpoint may be")
+@click.option("--at", type=Moment(), help="judge as of this time instead of now")
+@click.option("--json", "as_json", is_flag=True, help="print the whole verdict as JSON")
+def verify(
+    bundles: tuple[Path, ...],
+    policy_file: Path,
+    state_file: Path | None,
+    holder: str | None,
+    asked: tuple[str, ...],
+    keepsake_file: Path | None,
+    expect: str | None,
+    level: str,
+    max_age: int,
+    at: int | None,
+    as_json: bool,
+) -> int:
+    """Check bundles offline and print what they prove.
+
+    Trust (--policy) and the question (--holder and --locator, or --keepsake) come from you only; nothing
+    in a bundle can change them. Exit codes: 0 holds, 1 could not decide, 2 usage, 3 refuted or not
+    excluded, 4 provisional, 5 not anchored.
+    """  # fmt: skip
+    question = _question(
+        policy_file,
+        state_file,
+        holder,
+        asked,
+        keepsake_file,
+        expect,
+        level,
+        max_age,
+        int(time.time()) if at is None else at,
+    )
+    gravest = "holds"
+    for path in bundles:
+        verdict = judge(read_file(path, MAX_BUNDLE), question)
+        gravest = max(gravest, verdict.outcome, key=GRAVITY.index)
+        if as_json:
+            output.json({"file": str(path), **asdict(verdict)})
+        else:
+            output.line(verdict.outcome, path, verdict.code)
+            explain(verdict)
+    return EXIT[gravest]
+
+
+def _question(
+    policy_file: Path,
+    state_file: Path | None,
+    holder: str | None,
+    asked: tuple[str, ...],
+    keepsake_file: Path | None,
+    expect: str | None,
+    level: str,
+    max_age: int,
+    now: int,
+) -> Question:
+    keepsake = None
+    try:
+        if keepsake_file is not None:
+            if holder is not None or asked:
+                raise click.UsageError("a keepsake says holder and locator; leave --holder and --locator out")
+            keepsake = Keepsake.parse(read_file(keepsake_file, MAX_BUNDLE))
+            holder, asked = keepsake.holder, (keepsake.locator,)
+        if holder is None or not asked:
+            raise click.UsageError("say whom you ask about: --holder and --locator, or --keepsake")
+        names = tuple(dict.fromkeys(locators.normalise(each) for each in asked))
+        policy = Policy.parse(read_file(policy_file, 1 << 20))
+        state_policy = None if state_file is None else Policy.parse(read_file(state_file, 1 << 20))
+        return Question(
+            policy=policy,
+            now=now,
+            holder=holder,
+            locators=names,
+            keepsake=keepsake,
+            state_policy=state_policy,
+            expect=expect,  # type: ignore[arg-type]  # click.Choice has checked it
+            level=level,
+            max_age=max_age,
+        )
+    except Malformed as error:
+        # A policy, keepsake or locator that cannot be read is a wrong question, not a refuted answer.
+        raise click.UsageError(f"{error.code}: {error.message}") from None
+
+
+def moment(seconds: int) -> str:
+    """Return POSIX seconds as a UTC time people read."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):
+        return str(seconds)
+
+
+def explain(verdict: Verdict) -> None:
+    """Tell a person, on stderr, what was checked and what follows."""
+    for step in verdict.steps:
+        mark = "ok  " if step.ok else "FAIL"
+        output.say(f"{step.number:2} {mark} {step.title}: {step.detail if step.ok else f'{step.code}: {step.detail}'}")
+    if verdict.sentence:
+        output.say(verdict.sentence)
+    for result in verdict.systems:
+        output.say(f"   {result.system} ({result.kind}): {_words(result.result)}{_aside(result)}")
+    for each in verdict.intervals:
+        output.say(
+            f"   {each.system}: held by entry {each.hold}, erased by entry {each.tombstone};"
+            f" the holder says {each.method} on {moment(each.erased_at)}, verified: {each.level}, ground {each.ground}"
+        )
+        if each.held_by is not None and each.held_until is not None and each.apart:
+            output.say(
+                f"      in the inventory from {moment(each.held_by)} to {moment(each.held_until)}, by the log's clock"
+            )
+        elif not each.apart:
+            output.say("      hold and tombstone are in the same or neighbouring epochs: a decoy would cost nothing")
+    if verdict.holder_name:
+        how = {"operator": "the operator's word", "domain": "domain confirmed"}.get(verdict.holder_check, "unknown")
+        frozen = "; this party has ended, its state is frozen" if verdict.holder_ended else ""
+        output.say(
+            f"holder: {verdict.holder}, {verdict.holder_name} ({verdict.holder_legal_id}), identity: {how}{frozen}"
+        )
+    if verdict.predecessor:
+        output.say(f"this log continues {verdict.predecessor}: ask there too")
+    if verdict.epoch_time is not None:
+        seen = (
+            f"existed by {moment(verdict.existed_by)}, cosigned by {', '.join(verdict.witnesses)}"
+            if verdict.existed_by is not None
+            else "no witnessed time"
+        )
+        output.say(f"as of: {moment(verdict.epoch_time)} by the log's own claim; {seen}")
+    if verdict.claim is not None:
+        output.say(f"claim: {verdict.claim}; anchor: {verdict.anchor}; level: {verdict.level}")
+        output.say(f"not higher because {verdict.why_not_higher}")
+        for missing in verdict.not_proven:
+            output.say(f"not proven: {missing}")
+    output.say(f"{verdict.outcome}: {verdict.reason}")
+    if verdict.hint:
+        output.say(f"hint: {verdict.hint}")
+
+
+def _words(result: str) -> str:
+    return {
+        "held": "HELD",
+        "erased": "erased",
+        "never-committed": "never committed",
+        "empty": "empty, holds nothing of anybody",
+        "not-indexed": "NOT INDEXED by the kinds of locator asked",
+    }[result]
+
+
+def _aside(result: SystemResult) -> str:
+    asides = []
+    if result.entry is not None:
+        asides.append(f"entry {result.entry}, generation {result.generation}, version {result.version}")
+    if result.backup_until is not None:
+        asides.append(f"a backup, may hold until {moment(result.backup_until)}")
+    if result.retired:
+        asides.append("retired: frozen")
+    if result.not_asked:
+        asides.append(f"also indexes by {', '.join(result.not_asked)}, not asked")
+    return f" ({'; '.join(asides)})" if asides else ""

@@ -1,0 +1,739 @@
+"""Verdicts: a bundle, a question and a policy in; what is proven, how firmly, and what is not, out.
+
+Spec: docs/spec/verify.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Literal, NoReturn, TypeVar
+
+from attest.crypto import commitment, keys, locators, vrf
+from attest.encoding import Hash, labelled
+from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
+from attest.formats.bundle import FORMAT, Bundle, RowEvidence, StateProof
+from attest.formats.checkpoint import log_verifiers, verify_log_signatures
+from attest.formats.keepsake import Keepsake, KeptHold
+from attest.formats.policy import Policy, PolicyVerdict
+from attest.formats.rows import RowProof
+from attest.formats.state import (
+    ENDED,
+    ERASED,
+    HELD,
+    RETIRED,
+    PartyHead,
+    State,
+    SystemHead,
+    state_value,
+    system_key,
+    top_key,
+    vrf_key_digest,
+)
+from attest.formats.statement import Descriptor, Epoch, Hold, Log, Party, Statement, Tombstone, issuer_of
+from attest.merkle import sparse
+from attest.merkle.tree import leaf_hash, verify_inclusion
+
+Claim = Literal["held", "erased", "excluded", "not-excluded", "nothing-registered"]
+Anchor = Literal["unpinned", "logged", "witnessed", "state-checked"]
+Result = Literal["held", "erased", "never-committed", "empty", "not-indexed"]
+Outcome = Literal["holds", "undecided", "refuted", "provisional", "not-anchored"]
+Expect = Literal["excluded", "erased", "held"]
+
+LEVELS = ("A0", "A1", "A2", "A3")
+DAY = 86_400
+CLOCK_SKEW = 300  # seconds a checkpoint may be ahead of the verifier's clock
+STEPS = {
+    "bundle": "read the bundle",
+    "question": "see whether it answers the question",
+    "checkpoint": "check the checkpoint's signatures against the policy",
+    "entries": "check that every entry is in the log at this checkpoint",
+    "genesis": "check who the log is, from entry 0",
+    "epoch": "check the epoch entry that commits the state",
+    "holder": "check who the holder is, and its head under the top map",
+    "index": "derive the indexes from the locators by the holder's VRF",
+    "systems": "check that all registered systems are shown",
+    "states": "check what every system's state map says",
+    "rows": "check the statements and their rows",
+    "claim": "judge the claim",
+    "freshness": "judge the age",
+    "level": "judge the level",
+}
+NOT_PROVEN = (
+    "that the holder committed everything it holds, or registered every system it has",
+    "that nothing is held under another spelling or another identifier of the same person",
+    "that what a tombstone calls erased is gone, or was not copied before",
+)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the caller wants to know, and whom they trust. Nothing of this comes from the bundle."""
+
+    policy: Policy
+    now: int  # POSIX seconds
+    holder: str
+    locators: tuple[str, ...]  # canonical, at least one
+    keepsake: Keepsake | None = None
+    state_policy: Policy | None = None
+    expect: Expect | None = None  # None: what the bundle's kind shows
+    level: str = "A1"
+    max_age: int = DAY  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step as it was done: `code` is its stable name, or the failure's."""
+
+    number: int
+    name: str
+    title: str
+    ok: bool
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemResult:
+    """What one system's committed inventory says about one locator."""
+
+    system: str
+    kind: str
+    locator: str
+    result: Result
+    generation: int | None  # how often it has been held anew, from 1
+    version: int | None
+    entry: int | None  # position of the entry that set the state
+    not_asked: tuple[str, ...]  # locator types this system declares that were not asked
+    retired: bool
+    backup_until: int | None = None  # while a backup still holds: POSIX seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From hold to tombstone, as far as epochs bound it. Times are the log's claims."""
+
+    system: str
+    locator: str
+    hold: int  # positions
+    tombstone: int
+    held_by: int | None  # time of the first epoch shown after the hold
+    held_until: int | None  # time of the last epoch shown before the tombstone
+    apart: bool  # at least one whole epoch lies between them
+    erased_at: int  # the holder's claim
+    method: str
+    level: str
+    ground: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the evidence proves. `outcome` is the answer to the question; everything else says why."""
+
+    outcome: Outcome = "undecided"
+    code: str = ""
+    reason: str = ""
+    hint: str | None = None
+    kind: str = ""
+    claim: Claim | None = None
+    sentence: str = ""
+    anchor: Anchor = "unpinned"
+    level: str = "A0"
+    why_not_higher: str = ""
+    steps: list[Step] = field(default_factory=list)
+    systems: list[SystemResult] = field(default_factory=list)
+    intervals: list[Interval] = field(default_factory=list)
+    not_proven: list[str] = field(default_factory=list)
+    origin: str = ""
+    size: int = 0
+    epoch: int | None = None
+    epoch_time: int | None = None  # the log's claim
+    existed_by: int | None = None  # least witness time at which the quorum was met
+    witnesses: list[str] = field(default_factory=list)
+    holder: str = ""
+    holder_name: str = ""
+    holder_legal_id: str = ""
+    holder_check: str = ""
+    holder_ended: bool = False
+    predecessor: str | None = None
+
+
+def verify(encoded: bytes, question: Question) -> Verdict:
+    """Judge a bundle. Never raises for what the evidence is: that is the verdict.
+
+    Raises:
+        Malformed: the question itself is wrong (`question/…`, `locator/…`).
+    """
+    check = _Verification(question)
+    with suppress(_Failed):
+        check.run(encoded)
+    return check.verdict
+
+
+class _Failed(Exception):
+    """A step failed; the verdict already says how."""
+
+
+def _outcome_of(error: AttestError) -> Outcome:
+    if isinstance(error, Unavailable):
+        return "undecided"
+    return "not-anchored" if isinstance(error, Untrusted) and error.code.startswith("checkpoint/") else "refuted"
+
+
+class _Verification:
+    def __init__(self, question: Question) -> None:
+        if not question.locators:
+            raise Malformed("question/locators", "ask about at least one locator")
+        if question.level not in LEVELS:
+            raise Malformed("question/level", f"want one of {', '.join(LEVELS)}, found {question.level}")
+        for locator in question.locators:
+            locators.canonical(locator)
+        if question.state_policy is not None:
+            _check_separate(question.policy, question.state_policy)
+        self.question = question
+        self.verdict = Verdict(holder=question.holder, not_proven=list(NOT_PROVEN))
+        self.statements: dict[int, Statement] = {}
+
+    def run(self, encoded: bytes) -> None:
+        """Do the steps in order; each is one method that returns a sentence about what it found."""
+        with self._step("bundle") as found:
+            self._read(encoded, found)
+        for name, method in (
+            ("question", self._question),
+            ("checkpoint", self._checkpoint),
+            ("entries", self._entries),
+            ("genesis", self._genesis),
+            ("epoch", self._epoch),
+            ("holder", self._holder),
+            ("index", self._index),
+            ("systems", self._systems),
+            ("states", self._states),
+            ("rows", self._rows),
+            ("claim", self._claim),
+            ("freshness", self._freshness),
+            ("level", self._level),
+        ):
+            with self._step(name) as found:
+                found.append(method())
+        self.verdict.outcome = "holds"
+        self.verdict.code = "claim/holds"
+        self.verdict.reason = "the claim asked for holds at the level asked for"
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[list[str]]:
+        verdict, found = self.verdict, list[str]()
+        number = len(verdict.steps) + 1
+        try:
+            yield found
+        except _Stop as stop:
+            outcome, error = stop.outcome, stop.error
+        except AttestError as problem:
+            outcome, error = _outcome_of(problem), problem
+        except RecursionError:
+            outcome, error = "refuted", Malformed("bundle/depth", "nested too deeply")
+        else:
+            verdict.steps.append(Step(number, name, STEPS[name], True, name, "; ".join(found)))
+            return
+        verdict.outcome, verdict.code, verdict.reason, verdict.hint = outcome, error.code, error.message, error.hint
+        verdict.steps.append(Step(number, name, STEPS[name], False, error.code, error.message))
+        raise _Failed
+
+    # --- the steps ---
+
+    def _read(self, encoded: bytes, found: list[str]) -> None:
+        try:
+            self.bundle = Bundle.parse(encoded)
+        except Malformed as error:
+            # What never claimed to be a bundle is not a forged one; a broken bundle is.
+            if FORMAT.encode() not in encoded[:4096]:
+                hint = "this is not an attest bundle; `attest show FILE` tells what it is"
+                raise _Stop("undecided", Malformed("bundle/format", error.message, hint=hint)) from None
+            raise
+        self.verdict.kind = self.bundle.kind
+        found.append(f"a {self.bundle.kind} bundle of {len(self.bundle.entries)} entries")
+
+    def _question(self) -> str:
+        bundle, question = self.bundle, self.question
+        if bundle.party != question.holder:
+            raise Refuted("question/holder", f"the bundle is about holder {bundle.party}, asked was {question.holder}")
+        shows: tuple[Expect, ...] = _SHOWS[bundle.kind]
+        self.expect: Expect = question.expect or shows[0]
+        if self.expect not in shows:
+            raise Refuted(
+                "question/kind", f"a {bundle.kind} bundle cannot show `{self.expect}`; ask for a lookup bundle"
+            )
+        if bundle.kind in ("hold", "tombstone"):
+            if len(question.locators) != 1 or len(bundle.locators) != 1:
+                raise Refuted("question/locators", f"a {bundle.kind} bundle answers for exactly one locator")
+            if bundle.systems or bundle.states or len(bundle.rows) != 1:
+                raise Malformed("bundle/kind", f"a {bundle.kind} bundle has one row and no systems or states")
+        elif bundle.kind == "lookup" and bundle.rows:
+            raise Malformed("bundle/kind", "a lookup bundle has no rows")
+        return f"asked: is it {self.expect}"
+
+    def _checkpoint(self) -> str:
+        verdict, question = self.verdict, self.question
+        checkpoint = self.bundle.checkpoint.checkpoint
+        verdict.origin, verdict.size = checkpoint.origin, checkpoint.size
+        if checkpoint.size < 2:
+            raise Malformed("checkpoint/size", f"size {checkpoint.size}; the first checkpoint has size 2")
+        if question.keepsake is not None and question.keepsake.origin != checkpoint.origin:
+            raise Refuted("question/origin", f"the keepsake is of log {question.keepsake.origin}")
+        weighed = question.policy.check(self.bundle.checkpoint)
+        self.pinned = [verifier.public for verifier in weighed.logs]
+        verdict.existed_by = weighed.existed_by
+        verdict.witnesses = [witness.name for witness in weighed.witnesses]
+        verdict.anchor = weighed.anchor
+        if question.policy.quorum is not None and not weighed.quorum:
+            self._not_anchored("checkpoint/quorum", "the policy's quorum of witnesses is not met", weighed)
+        if question.state_policy is not None:
+            seen = question.state_policy.check(self.bundle.checkpoint)
+            if seen.existed_by is None:
+                self._not_anchored("checkpoint/state-quorum", "the quorum of state witnesses is not met", seen)
+            if verdict.anchor == "witnessed":
+                verdict.anchor = "state-checked"
+        if not weighed.logs:
+            error = Untrusted("checkpoint/unpinned", "the policy pins no log key")
+            raise _Stop("not-anchored", error)
+        return f"{checkpoint.origin} at size {checkpoint.size}: {verdict.anchor}"
+
+    def _not_anchored(self, code: str, message: str, weighed: PolicyVerdict) -> NoReturn:
+        names = ", ".join(witness.name for witness in weighed.witnesses) or "none"
+        raise _Stop("not-anchored", Untrusted(code, f"{message}; cosigned by: {names}"))
+
+    def _entries(self) -> str:
+        checkpoint = self.bundle.checkpoint.checkpoint
+        last = -1
+        for proof in self.bundle.entries:
+            if proof.position <= last:
+                raise Malformed("bundle/entries", "positions are not strictly ascending")
+            last = proof.position
+            verify_inclusion(leaf_hash(proof.entry), proof.position, checkpoint.size, checkpoint.root, proof.path)
+            self.statements[proof.position] = Statement.parse(proof.entry)
+        return f"{len(self.statements)} entries are in the log"
+
+    def _statement(self, position: int) -> Statement:
+        if position not in self.statements:
+            raise Malformed("bundle/entry-missing", f"the bundle lacks entry {position}")
+        return self.statements[position]
+
+    def _genesis(self) -> str:
+        first = self._statement(0)
+        checkpoint = self.bundle.checkpoint
+        if not isinstance(first.payload, Log) or first.payload.origin != checkpoint.checkpoint.origin:
+            raise Refuted("genesis/origin", f"entry 0 is not log/1 of {checkpoint.checkpoint.origin}")
+        self.log = log = first.payload
+        first.verify_signature(log.statements)
+        if not set(self.pinned) <= {log.note_ed25519, log.note_mldsa44}:
+            raise Refuted("genesis/keys", "the policy pins a log key that entry 0 does not name")
+        verify_log_signatures(checkpoint, log_verifiers(log.origin, log.note_ed25519, log.note_mldsa44))
+        if log.predecessor is not None:
+            self.verdict.predecessor = log.predecessor.origin
+        return "entry 0 names this log and the pinned key"
+
+    def _by_log(self, position: int, kind: type[T]) -> tuple[Statement, T]:
+        statement = self._statement(position)
+        if not isinstance(statement.payload, kind):
+            raise Refuted("entry/kind", f"entry {position} is {statement.payload.KIND}, not what stands there")
+        if statement.issuer != issuer_of(self.log.origin) or statement.audience != self.log.origin:
+            raise Refuted("entry/issuer", f"entry {position} is not the log's own")
+        statement.verify_signature(self.log.statements)
+        return statement, statement.payload
+
+    def _epoch(self) -> str:
+        size = self.bundle.checkpoint.checkpoint.size
+        _, self.epoch = self._by_log(size - 1, Epoch)
+        self.verdict.epoch, self.verdict.epoch_time = self.epoch.number, self.epoch.time
+        self.epochs = {size - 1: self.epoch}
+        for position, statement in self.statements.items():
+            if isinstance(statement.payload, Epoch):
+                self.epochs[position] = self._by_log(position, Epoch)[1]
+        return f"epoch {self.epoch.number} commits the state after entry {size - 2}"
+
+    def _holder(self) -> str:
+        bundle, verdict = self.bundle, self.verdict
+        proof = sparse.MapProof.parse(bundle.head_proof)
+        bound = sparse.verify(proof, self.epoch.root, top_key(bundle.party))
+        if bound is None:
+            raise Refuted("holder/absent", f"{bundle.party} is not admitted to this log")
+        # Bound first: what is not committed does not get to say "unknown extension".
+        if labelled("party-head", bundle.head) != bound:
+            raise Refuted("holder/head", "the holder's head is not the committed one")
+        head = PartyHead.decode(bundle.head)
+        if head.party != bundle.party:
+            raise Refuted("holder/head", f"the head is {head.party}'s")
+        if head.role != "holder":
+            raise Refuted("holder/role", f"{head.party} is admitted as {head.role}")
+        statement, party = self._by_log(head.admitted, Party)
+        if party.id != head.party or statement.about != head.party:
+            raise Refuted("holder/admission", f"entry {head.admitted} admits {party.id}")
+        if (bundle.vrf_suite, vrf_key_digest(bundle.vrf_suite, bundle.vrf_key)) not in head.vrf:
+            raise Refuted("holder/vrf-key", "the VRF key is not the one the holder's head binds")
+        self.head = head
+        verdict.holder_name, verdict.holder_legal_id = party.name, party.legal_id
+        verdict.holder_check = party.check_method
+        verdict.holder_ended = head.status == ENDED
+        return f"{head.party} is {party.name} ({party.legal_id}), checked by {party.check_method}"
+
+    def _index(self) -> str:
+        """Find for each locator asked the VRF proof that is about it."""
+        self.betas: dict[int, tuple[str, bytes]] = {}  # number in the bundle → (locator, beta)
+        for number, asked in enumerate(self.question.locators, 1):
+            kind = locators.parse(asked).type
+            for place, offered in enumerate(self.bundle.locators):
+                if offered.type != kind or place in self.betas:
+                    continue
+                try:
+                    beta = vrf.verify(self.bundle.vrf_key, commitment.alpha(asked), offered.proof)
+                except Refuted:
+                    continue
+                self.betas[place] = (asked, beta)
+                break
+            else:
+                raise Refuted("index/other-locator", f"no VRF proof in the bundle is about locator {number} ({kind})")
+        return f"{len(self.betas)} locators belong to their indexes"
+
+    def _key_and_index(self, place: int, system: str) -> tuple[Hash, Hash]:
+        index = commitment.index(self.bundle.party, system, self.betas[place][1])
+        return commitment.map_key(index), index
+
+    def _systems(self) -> str:
+        if self.bundle.kind in ("hold", "tombstone"):
+            return "not needed for this kind"
+        self.heads: dict[str, tuple[SystemHead, Descriptor]] = {}
+        last = ""
+        for encoded_head, encoded_descriptor in self.bundle.systems:
+            head, descriptor = SystemHead.decode(encoded_head), Descriptor.decode(encoded_descriptor)
+            if head.system <= last:
+                raise Malformed("systems/order", "system ids are not strictly ascending")
+            last = head.system
+            if descriptor.id != head.system or descriptor.digest() != head.descriptor:
+                raise Refuted("systems/descriptor", f"the descriptor of {head.system} is not the committed one")
+            self.heads[head.system] = (head, descriptor)
+        if len(self.heads) != self.head.systems_count:
+            raise Refuted(
+                "systems/count", f"{len(self.heads)} systems are shown, {self.head.systems_count} are registered"
+            )
+        root = sparse.root({system_key(name): head.value() for name, (head, _) in self.heads.items()})
+        if root != self.head.systems_root:
+            raise Refuted("systems/root", "the systems shown are not the ones the holder's head commits")
+        return f"all {len(self.heads)} registered systems are shown"
+
+    def _states(self) -> str:
+        bundle = self.bundle
+        if bundle.kind in ("hold", "tombstone"):
+            return "not needed for this kind"
+        wanted = [(place, name) for place in range(len(bundle.locators)) for name in self.heads]
+        if [(proof.locator, proof.system) for proof in bundle.states] != wanted:
+            raise Malformed("states/order", "want one state per locator and system, in order")
+        self.found: dict[tuple[int, str], State | None] = {}
+        for proof in bundle.states:
+            if proof.locator in self.betas:
+                self.found[proof.locator, proof.system] = self._state(proof)
+        asked = {locators.parse(locator).type for locator in self.question.locators}
+        for (place, name), state in self.found.items():
+            self.verdict.systems.append(self._result(place, name, state, asked))
+        self._check_keepsake()
+        return f"{len(self.found)} states are proven"
+
+    def _state(self, shown: StateProof) -> State | None:
+        key, _ = self._key_and_index(shown.locator, shown.system)
+        bound = sparse.verify(sparse.MapProof.parse(shown.proof), self.heads[shown.system][0].root, key)
+        if bound is None:
+            if shown.state is not None:
+                raise Refuted("states/absent", f"a state is shown for {shown.system}, its map has none")
+            return None
+        if shown.state is None or state_value(shown.state) != bound:
+            raise Refuted("states/value", f"the state shown for {shown.system} is not the committed one")
+        return State.parse(shown.state)
+
+    def _result(self, place: int, name: str, state: State | None, asked: set[str]) -> SystemResult:
+        head, descriptor = self.heads[name]
+        declared = set(descriptor.locators)
+        result: Result
+        if state is not None:
+            result = "held" if state.status == HELD else "erased"
+        elif head.held == 0:
+            result = "empty"
+        elif not declared & asked:
+            result = "not-indexed"
+        else:
+            result = "never-committed"
+        return SystemResult(
+            system=name,
+            kind=descriptor.kind,
+            locator=self.betas[place][0],
+            result=result,
+            generation=None if state is None else state.generation,
+            version=None if state is None else state.version,
+            entry=None if state is None else state.position,
+            not_asked=tuple(sorted(declared - asked)) if head.held else (),
+            retired=head.status == RETIRED,
+            backup_until=self._backup_until(place, descriptor) if result == "held" else None,
+        )
+
+    def _backup_until(self, place: int, descriptor: Descriptor) -> int | None:
+        """Return until when a backup may still hold: its cycle after the last tombstone elsewhere.
+
+        The tombstone's time is bounded from below by the last epoch shown before it, so that a bundle
+        that leaves epochs out never buys time.
+        """
+        if descriptor.kind != "backup" or descriptor.backup_cycle is None:
+            return None
+        tombstones = [s.position for (p, _), s in self.found.items() if p == place and s and s.status == ERASED]
+        before = [epoch.time for position, epoch in self.epochs.items() if tombstones and position < max(tombstones)]
+        return max(before) + descriptor.backup_cycle if before else None
+
+    def _check_keepsake(self) -> None:
+        """Keys are never removed: what a keepsake proves was held cannot have been never committed later."""
+        keepsake = self.question.keepsake
+        if keepsake is None:
+            return
+        place = next((n for n, (asked, _) in self.betas.items() if asked == keepsake.locator), None)
+        if place is None:
+            return
+        for hold in keepsake.holds:
+            if hold.entry >= self.verdict.size:
+                continue  # this checkpoint is older than the keepsake's hold
+            self._verify_kept(keepsake, hold)
+            state = self.found.get((place, hold.system))
+            if state is None or state.position < hold.entry:
+                raise Refuted(
+                    "states/keepsake",
+                    f"{hold.system}: the keepsake shows a hold at entry {hold.entry}, the map does not",
+                )
+
+    def _verify_kept(self, keepsake: Keepsake, hold: KeptHold) -> None:
+        """Check a keepsake's own hold before it is held against anybody."""
+        asked = replace(
+            self.question, locators=(keepsake.locator,), keepsake=None, state_policy=None, expect="held", level="A1"
+        )
+        inner = verify(hold.bundle.encode(), asked)
+        row = hold.bundle.rows[0] if hold.bundle.rows else None
+        if inner.outcome != "holds" or row is None or (row.system, row.entry) != (hold.system, hold.entry):
+            raise _Stop(
+                "undecided",
+                Malformed("keepsake/hold", f"the keepsake's own hold in {hold.system} does not verify: {inner.reason}"),
+            )
+
+    def _rows(self) -> str:
+        bundle = self.bundle
+        if bundle.kind == "lookup":
+            return "not needed for this kind"
+        if bundle.kind in ("hold", "tombstone"):
+            row = bundle.rows[0]
+            if row.locator != 0:
+                raise Malformed("bundle/rows", f"row of locator {row.locator}, there is only 0")
+            self._row(row, Hold if bundle.kind == "hold" else Tombstone)
+            return f"entry {row.entry} names the row in {row.system}"
+        return self._certificate_rows()
+
+    def _row(self, row: RowEvidence, kind: type[T]) -> T:
+        """Check that a hold or tombstone of the holder, in force at its position, names the row."""
+        statement = self._statement(row.entry)
+        payload = statement.payload
+        if not isinstance(payload, kind) or not isinstance(payload, Hold | Tombstone):
+            raise Refuted("rows/kind", f"entry {row.entry} is {payload.KIND}, not {kind.__name__.lower()}/1")
+        if (statement.issuer, statement.stream) != (issuer_of(self.bundle.party), row.system):
+            raise Refuted("rows/issuer", f"entry {row.entry} is of {statement.issuer}, system {statement.stream}")
+        if statement.audience != self.log.origin:
+            raise Refuted("rows/audience", f"entry {row.entry} was made for log {statement.audience}")
+        item = next((item for item in self.head.keys if keys.thumbprint(item.key) == statement.kid), None)
+        if item is None or item.use != "sign" or not item.verifies(row.entry):
+            raise Refuted("rows/key", f"entry {row.entry} is signed by no key of {self.bundle.party} in force there")
+        statement.verify_signature(item.key)
+        _, index = self._key_and_index(row.locator, row.system)
+        RowProof(row.position, index + row.commitment, row.path).verify(payload.count, payload.root)
+        return payload
+
+    def _certificate_rows(self) -> str:
+        bundle = self.bundle
+        erased = {pair: s for pair, s in self.found.items() if s is not None and s.status == ERASED}
+        rows = [row for row in bundle.rows if row.locator in self.betas]
+        pairs = [(row.locator, row.system) for row in rows]
+        if pairs != [pair for pair in erased for _ in range(2)]:
+            raise Malformed(
+                "rows/order", "want per erased system its hold and its tombstone, in the order of the states"
+            )
+        for hold_row, tombstone_row in zip(rows[::2], rows[1::2], strict=True):
+            state = erased[hold_row.locator, hold_row.system]
+            self._row(hold_row, Hold)
+            tombstone = self._row(tombstone_row, Tombstone)
+            if tombstone_row.entry != state.position or tombstone_row.commitment != state.commitment:
+                raise Refuted(
+                    "rows/state", f"the tombstone shown for {hold_row.system} is not the one that set its state"
+                )
+            if hold_row.commitment != tombstone_row.commitment or hold_row.entry >= tombstone_row.entry:
+                raise Refuted("rows/hold", f"the hold shown for {hold_row.system} is not what the tombstone erased")
+            self.verdict.intervals.append(self._interval(hold_row, tombstone_row, tombstone))
+        return f"{len(erased)} erasures, each with its hold"
+
+    def _interval(self, hold: RowEvidence, tombstone: RowEvidence, payload: Tombstone) -> Interval:
+        after = [epoch for position, epoch in self.epochs.items() if position > hold.entry]
+        before = [epoch for position, epoch in self.epochs.items() if position < tombstone.entry]
+        first = min(after, key=lambda epoch: epoch.number, default=None)
+        last = max(before, key=lambda epoch: epoch.number, default=None)
+        return Interval(
+            system=hold.system,
+            locator=self.betas[hold.locator][0],
+            hold=hold.entry,
+            tombstone=tombstone.entry,
+            held_by=None if first is None else first.time,
+            held_until=None if last is None else last.time,
+            apart=first is not None and last is not None and last.number > first.number,
+            erased_at=payload.erased_at,
+            method=payload.method,
+            level=payload.level,
+            ground=payload.ground,
+        )
+
+    # --- judging ---
+
+    def _claim(self) -> str:
+        verdict = self.verdict
+        if self.bundle.kind in ("hold", "tombstone"):
+            row = self.bundle.rows[0]
+            verdict.claim = "held" if self.bundle.kind == "hold" else "erased"
+            word = "committed as held" if verdict.claim == "held" else "tombstoned as erased"
+            verdict.sentence = (
+                f"At entry {row.entry} of log {verdict.origin}, locator {self.question.locators[0]} was {word} "
+                f"in system {row.system} of {verdict.holder}."
+            )
+            self._set_level()
+            return verdict.claim
+        results = verdict.systems
+        held = [result for result in results if result.result == "held"]
+        blocked = [result for result in results if result.result == "not-indexed"]
+        if self.expect == "held" and held:
+            verdict.claim = "held"
+        elif not self.heads:
+            verdict.claim = "nothing-registered"
+        elif not held and not blocked:
+            verdict.claim = "excluded"
+        else:
+            verdict.claim = "not-excluded"
+        verdict.sentence = self._sentence(held, blocked)
+        self._set_level()
+        self._judge(held, blocked)
+        return verdict.claim
+
+    def _sentence(self, held: Sequence[SystemResult], blocked: Sequence[SystemResult]) -> str:
+        verdict = self.verdict
+        at = f"At checkpoint {verdict.size} of log {verdict.origin}, "
+        whose = f"{verdict.holder}'s committed inventory"
+        names = ", ".join(self.question.locators)
+        if not self.heads:
+            return f"{at}{verdict.holder} has registered no system."
+        if held:
+            places = ", ".join(sorted({result.system for result in held}))
+            return f"{at}{whose} has a live entry for {names} in: {places}."
+        if blocked:
+            places = ", ".join(sorted({result.system for result in blocked}))
+            return f"{at}{whose} has no live entry for {names}, but does not index these systems so: {places}."
+        return f"{at}{whose} has no live entry for {names} in any of its {len(self.heads)} registered systems."
+
+    def _judge(self, held: Sequence[SystemResult], blocked: Sequence[SystemResult]) -> None:
+        verdict, expect = self.verdict, self.expect
+        if expect == "held":
+            if not held:
+                raise Refuted("claim/not-held", verdict.sentence)
+            return
+        if verdict.claim == "nothing-registered":
+            raise Refuted("claim/nothing-registered", verdict.sentence)
+        if held and not blocked:
+            until = [result.backup_until for result in held]
+            known = [time for time in until if time is not None]
+            if len(known) == len(until) and min(known) >= self.question.now:
+                raise _Stop(
+                    "provisional",
+                    Refuted("claim/backup", f"only backups still hold, within their declared cycle until {min(known)}"),
+                )
+        if verdict.claim == "not-excluded":
+            raise Refuted("claim/not-excluded", verdict.sentence)
+        erased = [result for result in verdict.systems if result.result == "erased"]
+        if (expect == "erased" or self.bundle.kind == "certificate") and not erased:
+            raise Refuted("claim/not-erased", "no system shows an erasure of these locators")
+        if self.bundle.kind == "certificate":
+            for result in verdict.systems:
+                if result.not_asked:
+                    kinds = ", ".join(result.not_asked)
+                    raise Refuted(
+                        "claim/type-not-asked", f"{result.system} also indexes by {kinds}, which was not asked"
+                    )
+
+    def _freshness(self) -> str:
+        verdict, question = self.verdict, self.question
+        if self.epoch.time > question.now + CLOCK_SKEW:
+            raise Unavailable(
+                "freshness/clock", f"the checkpoint says {self.epoch.time}, the clock here {question.now}: check it"
+            )
+        if self.bundle.kind in ("hold", "tombstone"):
+            return "a past event does not age"
+        since = verdict.existed_by if verdict.existed_by is not None else self.epoch.time
+        age = max(0, question.now - since)
+        if age > question.max_age:
+            error = Unavailable(
+                "freshness/old",
+                f"the checkpoint is {age} s old, asked for at most {question.max_age} s",
+                hint="fetch a new proof, or ask with a longer --max-age or with --at",
+            )
+            raise _Stop("provisional", error)
+        return f"{age} s old"
+
+    def _set_level(self) -> None:
+        """Before the claim is judged: a verdict that it does not hold has a level too."""
+        verdict = self.verdict
+        verdict.level, verdict.why_not_higher = _level(verdict)
+        if verdict.anchor != "state-checked":
+            verdict.not_proven.append(
+                "that the operator computed the state and keys rightly: not independently checked at this checkpoint"
+            )
+
+    def _level(self) -> str:
+        verdict = self.verdict
+        if LEVELS.index(verdict.level) < LEVELS.index(self.question.level):
+            error = Untrusted(
+                "level/too-low", f"asked for {self.question.level}, reached {verdict.level}: {verdict.why_not_higher}"
+            )
+            raise _Stop("not-anchored", error)
+        return verdict.level
+
+
+class _Stop(Exception):
+    """Ends a step with an outcome that the error's kind does not tell."""
+
+    def __init__(self, outcome: Outcome, error: AttestError) -> None:
+        super().__init__(error)
+        self.outcome = outcome
+        self.error = error
+
+
+_SHOWS: dict[str, tuple[Expect, ...]] = {
+    "hold": ("held",),
+    "tombstone": ("erased",),
+    "lookup": ("excluded", "erased", "held"),
+    "certificate": ("excluded", "erased"),
+}
+
+
+def _level(verdict: Verdict) -> tuple[str, str]:
+    """Return the level, and why it is not higher: a table over claim and anchor."""
+    if verdict.anchor == "unpinned":
+        return "A0", "no log key is pinned"
+    if verdict.anchor == "logged":
+        return "A1", "no quorum of independent witnesses has cosigned this checkpoint"
+    if verdict.claim != "excluded":
+        return "A2", f"A3 is for exclusion; this shows `{verdict.claim}`"
+    if verdict.anchor == "witnessed":
+        return "A2", "no quorum of state witnesses has checked every state transition"
+    if not all(interval.apart for interval in verdict.intervals):
+        return "A2", "a hold and its tombstone are in the same or neighbouring epochs: a decoy would cost nothing"
+    return "A3", "A4 needs independent sampling, A5 probes over time"
+
+
+def _check_separate(policy: Policy, state_policy: Policy) -> None:
+    shared = {witness.verifier.public for witness in policy.witnesses} & {
+        witness.verifier.public for witness in state_policy.witnesses
+    }
+    if shared:
+        raise Malformed("question/state-policy", "a state witness signs with a key of its own, not with a witness's")
