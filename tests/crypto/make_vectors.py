@@ -365,6 +365,8 @@ def commitments_record_digests() -> Any:
 ROWS_GOOD: list[tuple[str, list[Any], str]] = [
     ("empty", [], "{}"),
     ("plain", [["b", {"text": "x"}], ["a", {"null": None}], ["c", {"bool": True}]], '{"a":null,"b":"x","c":true}'),
+    ("example-of-the-spec", [["id", {"int": "4711"}], ["paid", {"decimal": "12.50"}], ["name", {"text": "Ada"}]],
+     '{"id":4711,"name":"Ada","paid":"12.5"}'),
     ("no-names-merged", [["", {"int": "1"}], [" ", {"int": "2"}]], '{"":1," ":2}'),
     ("int-largest", [["n", {"int": "9007199254740991"}]], '{"n":9007199254740991}'),
     ("int-too-large", [["n", {"int": "9007199254740992"}]], '{"n":"9007199254740992"}'),

@@ -1,6 +1,7 @@
 import datetime as dt
 import hashlib
 import json
+import re
 import struct
 import uuid
 from decimal import Decimal
@@ -74,6 +75,17 @@ def value_of(spelled):
 def test_the_vector_files_are_what_the_transcriptions_write(name):
     """No vector was edited by hand or forgotten: python -m tests.crypto.make_vectors."""
     assert (make_vectors.VECTORS / name).read_text(encoding="ascii") == make_vectors.text_of(name)
+
+
+@pytest.mark.parametrize("page", ["vrf", "commitments", "encoding"])
+def test_figures_in_the_spec_are_in_the_vectors(page):
+    """Whoever checks an implementation against a spec page checks it against a vector."""
+    text = (make_vectors.VECTORS.parents[1] / "docs" / "spec" / f"{page}.md").read_text(encoding="utf-8")
+    vectors = "".join(make_vectors.text_of(name) for name in make_vectors.FILES)
+
+    figures = re.findall(r"\b[0-9a-f]{32,}\b(?<!27742317777372353535851937790883648493)", text)
+    assert figures
+    assert [figure for figure in figures if figure not in vectors] == []
 
 
 @pytest.mark.parametrize("case", CHAIN, ids=lambda case: case["system"])
