@@ -1,0 +1,378 @@
+"""The state map of one system, in memory: key → state, proofs, and the next version.
+
+Spec: docs/spec/state.md, docs/spec/sparse-map.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from attest.encoding import Hash
+from attest.errors import Conflict, Malformed
+from attest.statemap.forest import build_subtree, descend
+from attest.statemap.hashing import STATE_SIZE, hash_leaves, hash_values
+from attest.statemap.heap import (
+    EMPTY,
+    INNER,
+    LEAF,
+    UNKNOWN,
+    Buckets,
+    Heap,
+    Nodes,
+    distinct,
+    ids_at,
+    join,
+    prefix_ranges,
+)
+from attest.statemap.pruned import Evidence, Step, prune
+from attest.statemap.rows import (
+    Bytes,
+    Indexes,
+    Prefixes,
+    Rows,
+    merged_positions,
+    no_rows,
+    split_keys,
+    to_bytes_array,
+    to_bytes_list,
+)
+
+MAX_PROOF_DEPTH = 255
+
+_PROVE_CHUNK = 1 << 13  # keys proven at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """What some epochs changed: rows and nodes that stand above those of the base."""
+
+    rows: Rows
+    nodes: Nodes
+
+    def merge(self, newer: "Layer") -> "Layer":
+        """Return one layer for two."""
+        return Layer(self.rows.merge(newer.rows), self.nodes.merge(newer.nodes))
+
+
+class Delta:
+    """A planned change of one version of a map: nothing has happened yet.
+
+    Attributes:
+        before: the version it was planned over, the only one it can be applied to.
+        root: the root after it.
+        changes: key → new state.
+    """
+
+    def __init__(
+        self, before: "StateMap", after: "StateMap", changes: Mapping[Hash, bytes], evidence: Evidence | None
+    ) -> None:
+        self.before = before
+        self.root: Hash = after.root
+        self.changes = changes
+        self._after = after
+        self._evidence = evidence
+
+    @cached_property
+    def old(self) -> dict[Hash, bytes | None]:
+        """The states before, of the changed keys; None for a new key."""
+        keys = list(self.changes)
+        return dict(zip(keys, self.before.get(keys), strict=True))
+
+    def pruned(self) -> bytes:
+        """Write the tree before the change, as far as looking up and changing these keys needs it.
+
+        In preorder: 00 empty, 01 hash, 02 key value, 03 and then its left and its right side.
+
+        Spec: docs/spec/sparse-map.md#pruned-trees.
+        """
+        if self._evidence is None:
+            return b"\x01" + self.root if self.before.size else b"\x00"
+        return prune(self._evidence)
+
+
+class StateMap:
+    """One version of a map from keys (32 bytes) to states (49 bytes). Nothing changes it; keys are never removed.
+
+    Keep the current version in one variable and replace it by what `apply` returns: whoever read the variable before
+    goes on proving against the version it got, and nobody waits for anybody. Versions share what they have in common.
+
+    Attributes:
+        root: the root of the prefix tree over all keys.
+        size: how many keys there are.
+        generation: how often the rows were rewritten (see `compact`). Versions of one generation share its memory; an
+            old version keeps an old generation alive, so do not hold on to many.
+    """
+
+    root: Hash
+    size: int
+    generation: int
+
+    def __init__(self, rows: Rows, heap: Heap, layers: tuple[Layer, ...] = (), *, size: int, generation: int) -> None:
+        """Not for callers: see `empty`, `build` and `load_snapshot`."""
+        self._rows = rows
+        self._heap = heap
+        self._layers = layers  # oldest first, each several times as large as the next
+        self.size = size
+        self.generation = generation
+        top = next((layer.nodes.hashes for layer in reversed(layers)), heap.hashes[1:])
+        self.root = top[0].tobytes()
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the map without keys."""
+        return cls.from_rows(no_rows())
+
+    @classmethod
+    def build(cls, states: Mapping[Hash, bytes]) -> Self:
+        """Make a map at once."""
+        return cls.from_arrays(to_bytes_array(list(states), 32), to_bytes_array(list(states.values()), STATE_SIZE))
+
+    @classmethod
+    def from_arrays(cls, keys: Bytes, states: Bytes) -> Self:
+        """Make a map of keys (n, 32) and their states (n, 49), in any order. Raises `ValueError` for a repeated key."""
+        return cls.from_rows(Rows.sort(keys, states))
+
+    @classmethod
+    def from_rows(cls, rows: Rows) -> Self:
+        """Make a map of rows in order."""
+        return cls(rows, Heap.build(rows, heap_depth(len(rows))), size=len(rows), generation=0)
+
+    # --- reading ---
+
+    @property
+    def rows(self) -> Rows:
+        """All keys in order with their states; copied together unless this version is compact."""
+        return self.compact()._rows
+
+    def get(self, keys: Sequence[Hash]) -> list[bytes | None]:
+        """Return the states of `keys`, None for a key that is not there."""
+        found: list[bytes | None] = [None] * len(keys)
+        if not keys:
+            return found
+        prefix, rest = split_keys(to_bytes_array(keys, 32))
+        missing = np.arange(len(keys))
+        for rows in (*(layer.rows for layer in reversed(self._layers)), self._rows):
+            at, here = rows.locate(prefix[missing], rest[missing])
+            states = to_bytes_list(rows.states[at[here]])
+            for i, state in zip(missing[here].tolist(), states, strict=True):
+                found[i] = state
+            missing = missing[~here]
+        return found
+
+    def prove(self, keys: Sequence[Hash]) -> list[bytes]:
+        """Prove the state of every key, or that it has none: the wire form of a `MapProof` each.
+
+        Raises:
+            Malformed: `map-proof/depth`, for a key that shares 255 bits with another: no proof can say that.
+
+        Spec: docs/spec/sparse-map.md#proofs.
+        """
+        proofs: list[bytes] = []
+        for start in range(0, len(keys), _PROVE_CHUNK):
+            proofs += self._prove(keys[start : start + _PROVE_CHUNK])
+        return proofs
+
+    def _prove(self, keys: Sequence[Hash]) -> list[bytes]:
+        depth = self._heap.depth
+        prefix, _ = split_keys(to_bytes_array(keys, 32))
+        # 1. The way of every key through the heap, its siblings there, and the depth where it ends or leaves the heap.
+        ways = np.stack([ids_at(prefix, level) for level in range(depth + 1)], axis=1)
+        _, kinds = self._nodes(ways.ravel())
+        going = kinds.reshape(ways.shape) == INNER
+        ends = np.where(going.all(axis=1), depth, going.argmin(axis=1))
+        hashes, kinds = self._nodes((ways[:, 1:] ^ 1).ravel())
+        present = (kinds.reshape(-1, depth) != EMPTY) & (np.arange(depth) < ends[:, None])
+        siblings = hashes[present.ravel()].tobytes()
+        offsets = np.concatenate(([0], np.cumsum(present.sum(axis=1)) * 32)).tolist()
+        bitmaps = to_bytes_list(np.packbits(present, axis=1))
+        # 2. The rows below the ends; ends are buckets or hold one leaf, so no two are on one way.
+        arrived = np.take_along_axis(ways, ends[:, None], axis=1).ravel()
+        _, once, which = np.unique(arrived << depth - ends, return_index=True, return_inverse=True)
+        low, high = prefix_ranges(arrived[once], ends[once])
+        rows = self._between(low, high)
+        bounds = list(
+            zip(
+                np.searchsorted(rows.prefix, low).tolist(),
+                np.searchsorted(rows.prefix, high, "right").tolist(),
+                ends[once].tolist(),
+                strict=True,
+            )
+        )
+        values = hash_values(rows.states)
+        row_values, row_keys = to_bytes_list(values), to_bytes_list(rows.keys)
+        leaves = to_bytes_list(hash_leaves(rows.keys, values))
+        bits = [int.from_bytes(key, "big") for key in row_keys]
+        subtrees = [build_subtree(bits, leaves, *bound) if bound[0] < bound[1] else None for bound in bounds]
+        # 3. From there down inside the bucket, key by key.
+        proofs = []
+        spare = -depth % 8
+        for i, (key, where, end) in enumerate(zip(keys, which.tolist(), ends.tolist(), strict=True)):
+            subtree = subtrees[where]
+            below, final, row = (
+                ({}, end, None) if subtree is None else descend(subtree, end, int.from_bytes(key, "big"))
+            )
+            if final > MAX_PROOF_DEPTH:
+                raise Malformed("map-proof/depth", f"{final} bits deep, a proof says at most {MAX_PROOF_DEPTH}")
+            size = -(-final // 8)
+            bitmap = int.from_bytes(bitmaps[i], "big") >> spare << 8 * size >> depth
+            for level in below:
+                bitmap |= 1 << 8 * size - level
+            terminal = b"\x00" if row is None else b"\x01" + row_keys[row] + row_values[row]
+            proofs.append(
+                b"".join(
+                    [
+                        bytes([final]),
+                        bitmap.to_bytes(size, "big"),
+                        siblings[offsets[i] : offsets[i + 1]],
+                        *below.values(),
+                        terminal,
+                    ]
+                )
+            )
+        return proofs
+
+    def _between(self, low: Prefixes, high: Prefixes) -> Rows:
+        """Cut out the rows of disjoint ascending prefix ranges, bounds included."""
+        rows = self._rows.between(low, high)
+        for layer in self._layers:
+            rows = rows.merge(layer.rows.between(low, high))
+        return rows
+
+    def _nodes(self, ids: Indexes) -> tuple[Bytes, Bytes]:
+        """Return the hashes and kinds of some nodes of the heap."""
+        hashes, kinds = self._heap.hashes[ids], self._heap.kinds[ids]
+        for layer in self._layers:
+            layer.nodes.override(ids, hashes, kinds)
+        unknown = np.flatnonzero(kinds == UNKNOWN)
+        if len(unknown):
+            wanted, inverse = np.unique(ids[unknown], return_inverse=True)
+            buckets = Buckets.hash(self._between(*prefix_ranges(wanted, self._heap.depth)), self._heap.depth)
+            found = Nodes(wanted, np.zeros((len(wanted), 32), np.uint8), np.full(len(wanted), EMPTY, np.uint8))
+            Nodes(buckets.ids, buckets.hashes, buckets.kinds).override(found.ids, found.hashes, found.kinds)
+            hashes[unknown], kinds[unknown] = found.hashes[inverse], found.kinds[inverse]
+        return hashes, kinds
+
+    # --- the next version ---
+
+    def plan(self, changes: Mapping[Hash, bytes]) -> Delta:
+        """Work out the version in which `changes` are bound, replacing or new. Changes nothing.
+
+        Raises:
+            ValueError: a key that has not 32 bytes, or a state that has not 49.
+        """
+        if not changes:
+            return Delta(self, self, changes, None)
+        newer = Rows.sort(to_bytes_array(list(changes), 32), to_bytes_array(list(changes.values()), STATE_SIZE))
+        # A change that dwarfs the map gets a heap fit for what comes.
+        deep = self if len(newer) < 2 * self.size else self._redrawn(heap_depth(self.size + len(newer)))
+        after, evidence = deep._plan(newer)
+        return Delta(self, after, changes, evidence)
+
+    def _plan(self, newer: Rows) -> tuple["StateMap", Evidence]:
+        depth = self._heap.depth
+        # 1. Hash the buckets as they will be.
+        touched = np.unique(ids_at(newer.prefix, depth))
+        older = self._between(*prefix_ranges(touched, depth))
+        at, found = older.locate(newer.prefix, newer.rest)
+        rows = older.merge(newer)
+        buckets = Buckets.hash(rows, depth)
+        # 2. Look up both sides of every node above them.
+        parents = [distinct(touched >> 1)]
+        while parents[-1][0] != 1:
+            parents.append(distinct(parents[-1] >> 1))
+        sides = [np.stack((2 * ids, 2 * ids + 1), axis=1).ravel() for ids in parents]
+        cuts = np.cumsum([len(ids) for ids in sides])[:-1]
+        hashes, kinds = self._nodes(np.concatenate(sides))
+        # 3. Hash these nodes, from the buckets up to the root.
+        steps = [Step(*step) for step in zip(sides, np.split(hashes, cuts), np.split(kinds, cuts), strict=True)]
+        levels = [Nodes(buckets.ids, buckets.hashes, buckets.kinds)]
+        for ids, step in zip(parents, steps, strict=True):
+            below = levels[-1]
+            new_hashes, new_kinds = step.hashes.copy(), step.kinds.copy()
+            changed = np.searchsorted(step.ids, below.ids)
+            new_hashes[changed], new_kinds[changed] = below.hashes, below.kinds
+            levels.append(Nodes(ids, *join(new_hashes.reshape(-1, 2, 32), new_kinds.reshape(-1, 2))))
+        levels.reverse()
+        nodes = Nodes(
+            np.concatenate([level.ids for level in levels]),
+            np.concatenate([level.hashes for level in levels]),
+            np.concatenate([level.kinds for level in levels]),
+        )
+        after = StateMap(
+            self._rows,
+            self._heap,
+            (*self._layers, Layer(newer, nodes)),
+            size=self.size + int((~found).sum()),
+            generation=self.generation,
+        )
+        evidence = Evidence(
+            root_kind=(EMPTY, LEAF, INNER)[min(self.size, 2)],
+            steps=steps[::-1],
+            between=self._between,
+            rows=rows,
+            buckets=buckets,
+            changed=merged_positions(at, ~found),
+            found=found,
+            old_states=older.states[at[found]],
+        )
+        return after, evidence
+
+    def apply(self, delta: Delta) -> "StateMap":
+        """Return the version that `delta` planned. This one stays as it is.
+
+        Raises:
+            Conflict: `statemap/stale`, it was planned over another version.
+        """
+        if delta.before is not self:
+            raise Conflict(
+                "statemap/stale",
+                f"planned over the version with root {delta.before.root.hex()}, this one has {self.root.hex()}",
+            )
+        return delta._after._tidied()
+
+    def _tidied(self) -> "StateMap":
+        """Merge layers until each is four times as large as the next, so that there are few and merging is rare."""
+        layers = list(self._layers)
+        while len(layers) > 1 and 4 * len(layers[-1].rows) >= len(layers[-2].rows):
+            newer = layers.pop()
+            layers[-1] = layers[-1].merge(newer)
+        tidied = self._with(self._rows, self._heap, tuple(layers), self.generation)
+        overlay = sum(len(layer.rows) for layer in layers)
+        return tidied if overlay <= max(64, len(self._rows) // 8) else tidied.compact()
+
+    def compact(self) -> "StateMap":
+        """Return the same version with all rows in one run: as much memory again, until this one is let go."""
+        layers = list(self._layers)
+        if not layers:
+            return self
+        while len(layers) > 1:
+            newer = layers.pop()
+            layers[-1] = layers[-1].merge(newer)
+        rows, heap = self._rows.merge(layers[0].rows), self._heap.overlaid(layers[0].nodes)
+        compact = self._with(rows, heap, (), self.generation + 1)
+        return compact if len(rows) < 8 << heap.depth else compact._deepened()
+
+    def _deepened(self) -> "StateMap":
+        """Return the same version with a level more. Changes hash its nodes when they touch them, so nobody waits."""
+        heap = self._heap
+        unknown = (1 << heap.depth) + np.flatnonzero(heap.kinds[1 << heap.depth :] == UNKNOWN)
+        for start in range(0, len(unknown), 1 << 16):
+            ids = unknown[start : start + (1 << 16)]
+            heap.hashes[ids], heap.kinds[ids] = self._nodes(ids)
+        return self._with(self._rows, heap.deeper(), (), self.generation)
+
+    def _redrawn(self, depth: int) -> "StateMap":
+        """Return the same version with a heap of another depth, hashed anew."""
+        rows = self.compact()._rows
+        return self._with(rows, Heap.build(rows, depth), (), self.generation + 1)
+
+    def _with(self, rows: Rows, heap: Heap, layers: tuple[Layer, ...], generation: int) -> "StateMap":
+        return StateMap(rows, heap, layers, size=self.size, generation=generation)
+
+
+def heap_depth(size: int) -> int:
+    """Return the depth at which a map of `size` keys has three to six keys in a bucket."""
+    return max(1, (size // 3).bit_length() - 1)
