@@ -47,7 +47,7 @@ from attest.formats.statement import (
 
 RULES = "attest-rules/1"
 # SHA-256 of docs/spec/rules.md; a test keeps the two together.
-RULES_DIGEST = bytes.fromhex("0000000000000000000000000000000000000000000000000000000000000000")
+RULES_DIGEST = bytes.fromhex("37b750243f16bdd1ad091b0dda57de9d703ba06344715406c8469bcd78de13cf")
 MAX_KEYS = 64  # of one party, revoked ones included: heads stay small
 MAX_COUNTER = 2**32 - 1
 
