@@ -17,7 +17,7 @@ from attest.encoding import parse_decimal
 from attest.errors import Malformed
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, verify_log_signatures
 from attest.formats.cosignature import Cosignature, verify_cosignature
-from attest.formats.note import KeyType, NoteVerifier, known_lines
+from attest.formats.note import SPACE, KeyType, NoteVerifier, known_lines
 
 MAX_POLICY: Final = 1 << 20  # bytes
 MAX_LINES: Final = 1000  # logs, witnesses and groups together
@@ -215,7 +215,7 @@ def _lines(wire: bytes) -> list[list[str]]:
         if "#" in field:
             raise Malformed("policy/hash-sign", f"`#` outside a comment line, in {field[:40]!r}")
         # Here some parsers start a new field, others go on.
-        if any(character.isspace() for character in field):
+        if SPACE.search(field):
             raise Malformed("policy/character", f"a Unicode space in {field[:40]!r}")
     return split
 

@@ -12,6 +12,7 @@ from attest.crypto.keys import SigningKey
 from attest.errors import AttestError, Malformed, Refuted
 from attest.formats.note import (
     MAX_NOTE,
+    SPACE,
     KeyType,
     Note,
     NoteVerifier,
@@ -139,6 +140,14 @@ def test_signature_lines_alone_parse():
     for lines in ("", "\n", line[:-1], line + "\n", "\n" + line):
         with pytest.raises(Malformed):
             parse_signature_lines(lines)
+
+
+def test_spaces_are_those_of_unicode():
+    """The list that is written out has Unicode's White_Space: what Python calls space, but for U+001C to U+001F."""
+    characters = [chr(point) for point in range(0x110000)]
+    python = {character for character in characters if character.isspace()}
+
+    assert {character for character in characters if SPACE.match(character)} == python - set("\x1c\x1d\x1e\x1f")
 
 
 LINES = st.sampled_from(["— a.example AAAAAQI=", "— b AAAAAQIDBA==", "text", "", "\u2028", "— ", "—", "x\u0085y", "\r"])
