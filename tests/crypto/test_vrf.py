@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -97,6 +98,27 @@ def test_every_y_from_p_upwards_is_refused():
                 vrf.validate_key(encoded)
             with pytest.raises(Malformed, match="vrf/gamma"):
                 vrf.verify(PROVER.public_key, ALPHA, encoded + PI[32:])
+
+
+def test_candidates_are_decoded_as_the_rfc_decodes_them(monkeypatch):
+    """No hash can be found for them, so they are dealt: y >= p, small order and off the curve are all passed over."""
+    on_curve = [y for y in range(2, 19) if reference.string_to_point(y.to_bytes(32, "little"))]
+    off_curve = next(y for y in range(2, 19) if y not in on_curve)
+    small = [reference.point_to_string(T) for T in reference.torsion()]
+    dealt = iter(
+        [
+            *((vrf.FIELD_PRIME + y).to_bytes(32, "little") for y in on_curve),
+            *small,
+            (1 | 1 << 255).to_bytes(32, "little"),
+            off_curve.to_bytes(32, "little"),
+            on_curve[0].to_bytes(32, "little"),
+        ]
+    )
+    monkeypatch.setattr(vrf, "hashlib", SimpleNamespace(sha512=lambda _: SimpleNamespace(digest=lambda: next(dealt))))
+    expected = reference.multiply(8, reference.string_to_point(on_curve[0].to_bytes(32, "little")))
+
+    assert vrf.encode_to_curve(PROVER.public_key, ALPHA) == reference.point_to_string(expected)
+    assert next(dealt, None) is None
 
 
 def test_every_single_bit_of_a_proof_counts():
