@@ -116,7 +116,7 @@ def verify(proof: MapProof, root: Hash, key: Hash) -> Hash | None:
             way to `key`, so it says nothing about it.
         Refuted: `map-proof/root-mismatch`.
 
-    Spec: docs/spec/sparse-map.md#checking-a-proof.
+    Spec: docs/spec/sparse-map.md#proofs.
     """
     if len(root) != 32 or len(key) != 32:
         raise Malformed("map-proof/hash-length", "a root and a key have 32 bytes")

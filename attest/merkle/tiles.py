@@ -17,7 +17,7 @@ from attest.merkle.tree import MAX_SIZE, Read, Subtree, subtree_reader
 FULL = 256  # hashes in a full tile, entries in a full bundle
 MAX_ENTRY = 65_535  # bytes, what the two-byte length in a bundle can say
 
-_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+_PATH = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 
 
 Tile: TypeAlias = tuple[int, int, int]
@@ -62,7 +62,7 @@ def parse_tile_path(path: str) -> tuple[int | None, int, int]:
         level = None if kind == "entries" else int(kind)
         index = int(digits.replace("x", "").replace("/", ""))
         width = int(partial) if partial else FULL
-        # Leading zeros and a partial tile of width 256 are other spellings: write it again and compare.
+        # A leading x000 and a partial tile of width 256 are other spellings: write it again and compare.
         if _exists(level or 0, index, width) and _path(kind, level or 0, index, width) == path:
             return level, index, width
     raise Malformed("tile/path", f"not the path of a tile: {path[:60]!r}")
