@@ -116,7 +116,7 @@ def labelled(name: str, *parts: bytes) -> Hash:
 def encode_cbor(value: Value) -> bytes:
     """Write deterministic CBOR. A value outside `Value` is a programmer's mistake: `TypeError`, `ValueError`."""
     out = bytearray()
-    _encode(value, out)
+    _encode(value, out, 0)
     return bytes(out)
 
 
@@ -125,7 +125,7 @@ def decode_cbor(encoded: bytes) -> Any:
 
     Raises:
         Malformed: `cbor/truncated`, `cbor/type`, `cbor/depth`, `cbor/range`, `cbor/trailing`,
-            `cbor/not-deterministic`.
+            `cbor/not-deterministic`, `encoding/utf8`.
     """
     value, end = _decode(encoded, 0, 0)
     if end != len(encoded):
@@ -147,7 +147,10 @@ def _head(major: int, argument: int) -> bytes:
     raise ValueError("CBOR argument beyond 64 bits")
 
 
-def _encode(value: Value, out: bytearray) -> None:
+def _encode(value: Value, out: bytearray, depth: int) -> None:
+    # What the decoder refuses is not written either.
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
     match value:
         case None:
             out.append(0xF6)
@@ -165,12 +168,14 @@ def _encode(value: Value, out: bytearray) -> None:
         case list():
             out += _head(4, len(value))
             for member in value:
-                _encode(member, out)
+                _encode(member, out, depth + 1)
         case dict():
+            if not all(isinstance(key, int | str) and not isinstance(key, bool) for key in value):
+                raise TypeError("map keys are text or integers")
             out += _head(5, len(value))
             for key, member in sorted((encode_cbor(key), member) for key, member in value.items()):
                 out += key
-                _encode(member, out)
+                _encode(member, out, depth + 1)
         case _:
             raise TypeError(f"no CBOR for {type(value).__name__}")
 

@@ -174,14 +174,14 @@ def test_a_flipped_bit_is_another_value_or_malformed(value, at, bit):
     assert (type(other), other) != (type(value), value) or cbor2.dumps(other) != cbor2.dumps(value)
 
 
-@pytest.mark.parametrize("value", [2**53, -(2**53), {"a": 2**53}, "\ud800"])
+@pytest.mark.parametrize("value", [2**53, -(2**53), {"a": 2**53}, "\ud800", json.loads("[" * 18 + "]" * 18)])
 def test_values_outside_the_subset_are_a_mistake(value):
     """The encoder never writes what the decoder refuses."""
     with pytest.raises(ValueError):
         encoding.encode_cbor(value)
 
 
-@pytest.mark.parametrize("value", [1.0, (1,), {1}, object(), bytearray(b"x")])
+@pytest.mark.parametrize("value", [1.0, (1,), {1}, object(), bytearray(b"x"), {True: 1}, {b"x": 1}, {None: 1}])
 def test_types_outside_the_subset_are_a_mistake(value):
     """Floats, tuples and other types have no spelling."""
     with pytest.raises(TypeError):
