@@ -154,6 +154,13 @@ def test_new_tiles_are_those_the_old_checkpoint_did_not_imply(old, new):
     assert found == sorted(tiles_of(new) - tiles_of(old))
 
 
+@pytest.mark.parametrize(("old", "new"), [(2, 1), (-1, 1), (0, 2**63)])
+def test_there_are_no_new_tiles_in_a_smaller_tree(old, new):
+    """A programmer's mistake."""
+    with pytest.raises(ValueError, match="extends"):
+        tiles_for(old, new)
+
+
 # --- reading ---
 
 

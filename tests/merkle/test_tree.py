@@ -117,6 +117,13 @@ def test_a_frontier_has_a_hash_per_set_bit(size, hashes, code):
     assert caught.value.code == code
 
 
+def test_a_frontier_does_not_grow_beyond_the_largest_tree():
+    """At 2^63 - 1 entries another one is a programmer's mistake."""
+    full = Frontier.parse(MAX_SIZE, [EMPTY_ROOT] * 63)
+    with pytest.raises(ValueError, match="at most"):
+        full.append(LEAVES[:1])
+
+
 # --- paths ---
 
 
