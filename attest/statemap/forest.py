@@ -8,9 +8,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attest.encoding import ZERO, Hash
 from attest.statemap.hashing import hash_nodes
@@ -91,8 +92,12 @@ def _leading_zeros(words: Prefixes) -> Indexes:
 def key_bits(rows: Rows, which: Indexes, depth: int) -> Flags:
     """Return bit `depth` of some keys, most significant first."""
     if depth < 64:
-        return np.not_equal(rows.prefix[which] & np.uint64(1 << 63 - depth), 0)
-    return np.not_equal(rows.rest[which, depth // 8 - 8] & np.uint8(0x80 >> depth % 8), 0)
+        return _truth(rows.prefix[which] & np.uint64(1 << 63 - depth))
+    return _truth(rows.rest[which, depth // 8 - 8] & np.uint8(0x80 >> depth % 8))
+
+
+def _truth(masked: NDArray[Any]) -> Flags:
+    return masked.astype(np.bool_)
 
 
 # --- one bucket, for proofs ---

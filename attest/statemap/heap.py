@@ -4,20 +4,32 @@ Node 1 is the root, nodes 2i and 2i + 1 are the sides of node i, so depth d hold
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Self
 
 import numpy as np
 
 from attest.statemap.forest import Level, grow
 from attest.statemap.hashing import hash_leaves, hash_nodes, hash_values
-from attest.statemap.rows import Bytes, Flags, Indexes, Prefixes, Rows, merged_positions, splice
+from attest.statemap.rows import (
+    Bytes,
+    Flags,
+    Indexes,
+    Prefixes,
+    Rows,
+    merged_positions,
+    splice,
+    to_bytes_array,
+    to_bytes_list,
+)
 
 # What a subtree holds: no leaf, exactly one (whose hash it then is), or more.
 EMPTY, LEAF, INNER = 0, 1, 2
 # Nobody looked yet: nodes of the deepest level after the heap grew by it, until a change below them.
 UNKNOWN = 3
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 17  # rows or nodes hashed at a time
+_NARROW = 64  # nodes of one depth that are still made one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +138,31 @@ def join(hashes: Bytes, kinds: Bytes) -> tuple[Bytes, Bytes]:
     kind[inner] = INNER
     joined[inner] = hash_nodes(hashes[inner, 0], hashes[inner, 1])
     return joined, kind
+
+
+def climb(places: list[Indexes], hashes: Bytes, kinds: Bytes) -> None:
+    """Make nodes anew, level by level up to the root, in arrays that hold the root and then both sides of each of them.
+
+    Args:
+        places: by depth, from 0: where in the arrays the nodes to be made lie.
+    """
+    starts = np.cumsum([1, *(2 * len(level) for level in places)]).tolist()  # of the sides of the nodes of each depth
+    narrow = sum(len(level) <= _NARROW for level in places)
+    for depth in range(len(places) - 1, narrow - 1, -1):
+        sides = slice(starts[depth], starts[depth + 1])
+        hashes[places[depth]], kinds[places[depth]] = join(
+            hashes[sides].reshape(-1, 2, 32), kinds[sides].reshape(-1, 2)
+        )
+    # A few nodes are made faster one by one.
+    some, some_kinds = to_bytes_list(hashes[: starts[narrow]]), kinds[: starts[narrow]].tolist()
+    for depth in range(narrow - 1, -1, -1):
+        for left, place in zip(range(starts[depth], starts[depth + 1], 2), places[depth].tolist(), strict=True):
+            (near, far), (kind, other) = some[left : left + 2], some_kinds[left : left + 2]
+            if kind == INNER or other == INNER or (kind != EMPTY and other != EMPTY):
+                some[place], some_kinds[place] = sha256(b"\x03" + near + far).digest(), INNER
+            else:
+                some[place], some_kinds[place] = (near, kind) if other == EMPTY else (far, other)
+    hashes[: starts[narrow]], kinds[: starts[narrow]] = to_bytes_array(some, 32), some_kinds
 
 
 def ids_at(prefix: Prefixes, depth: int) -> Indexes:

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from attest.statemap.forest import key_bits
 from attest.statemap.hashing import hash_values
-from attest.statemap.heap import EMPTY, INNER, LEAF, Buckets, distinct, prefix_ranges
+from attest.statemap.heap import EMPTY, INNER, LEAF, Buckets, Nodes, prefix_ranges
 from attest.statemap.rows import Bytes, Flags, Indexes, Prefixes, Rows, spans
 
 _EMPTY, _HASH, _LEAF, _INNER = range(4)  # tags on the wire
@@ -24,20 +24,12 @@ _PACKED = 56  # as long as no path is longer, it and its length fit in one numbe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One level of the heap below the touched nodes of the level above, both sides each, before the change."""
-
-    ids: Indexes  # ascending
-    hashes: Bytes
-    kinds: Bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """What planning a change came across."""
 
-    root_kind: int  # before the change
-    steps: list[Step]  # from depth 1 down to the buckets
+    depth: int  # of the buckets
+    before: Nodes  # before the change: the root, and both sides of every node above the buckets that changed
+    on_way: Indexes  # which of those changed
     between: Callable[[Prefixes, Prefixes], Rows]  # cuts rows out of the version before
     rows: Rows  # of all touched buckets, after the change
     buckets: Buckets  # hashed from `rows`
@@ -56,11 +48,14 @@ class _Parts:
     paths: list[Prefixes] = field(default_factory=list)  # (n, words): the bits leading to a node, then zeros
     payloads: list[Bytes] = field(default_factory=list)  # of the nodes in one `add`
 
-    def add(self, tag: int, depth: int, paths: Prefixes, payload: Bytes) -> None:
-        """Add nodes of one tag and depth. A path may be given by its first word alone where that is all of it."""
+    def add(self, tag: int, depth: int | Indexes, paths: Prefixes, payload: Bytes) -> None:
+        """Add nodes of one tag. A path may be given by its first word alone where that is all of it."""
+        if not len(paths):
+            return
         if paths.ndim == 1:
-            paths = np.pad(paths[:, None], ((0, 0), (0, self.words - 1)))
-        self.depths.append(np.full(len(paths), depth))
+            first, paths = paths, np.zeros((len(paths), self.words), np.uint64)
+            paths[:, 0] = first
+        self.depths.append(np.broadcast_to(depth, len(paths)))
         self.tags.append(np.full(len(paths), tag, np.uint8))
         self.paths.append(paths)
         self.payloads.append(payload)
@@ -88,9 +83,8 @@ class _Parts:
 
 def prune(evidence: Evidence) -> bytes:
     """Write the pruned tree."""
-    buckets = evidence.buckets
-    deepest = max(buckets.levels, default=0) + 1
-    parts = _Parts(words=1 if max(deepest, len(evidence.steps)) <= _PACKED else 4)
+    deepest = max(evidence.buckets.levels, default=evidence.depth) + 1
+    parts = _Parts(words=1 if deepest <= _PACKED else 4)
     starts, ends = _prune_heap(evidence, parts)
     _prune_buckets(evidence, parts, starts, ends)
     return parts.encode()
@@ -102,26 +96,30 @@ def _nothing(count: int) -> Bytes:
 
 def _prune_heap(evidence: Evidence, parts: _Parts) -> tuple[Indexes, Indexes]:
     """Add the nodes above the buckets. Returns the ranges of rows of the buckets that the tree goes down to."""
-    touched = evidence.buckets.ids
-    bottom = len(evidence.steps)
-    ids, kinds = np.array([1]), np.array([evidence.root_kind], np.uint8)
-    for depth, step in enumerate(evidence.steps):
-        low, high = prefix_ranges(ids, depth)
-        empty, lone, inner = kinds == EMPTY, kinds == LEAF, kinds == INNER
-        parts.add(_EMPTY, depth, low[empty], _nothing(int(empty.sum())))
-        rows = evidence.between(low[lone], high[lone])
-        parts.add(_LEAF, depth, low[lone], np.concatenate((rows.keys, hash_values(rows.states)), axis=1))
-        parts.add(_INNER, depth, low[inner], _nothing(int(inner.sum())))
-        sides = np.searchsorted(step.ids, np.stack((2 * ids[inner], 2 * ids[inner] + 1), axis=1).ravel())
-        ids, kinds = step.ids[sides], step.kinds[sides]
-        further = np.isin(ids, distinct(touched >> bottom - depth - 1), assume_unique=True)
-        for tag, which in ((_EMPTY, ~further & (kinds == EMPTY)), (_HASH, ~further & (kinds != EMPTY))):
-            payload = step.hashes[sides[which]] if tag == _HASH else _nothing(int(which.sum()))
-            parts.add(tag, depth + 1, prefix_ranges(ids[which], depth + 1)[0], payload)
-        ids, kinds = ids[further], kinds[further]
-    at = np.searchsorted(touched, ids)
-    starts = evidence.buckets.starts
-    return starts[at], np.append(starts, len(evidence.rows))[at + 1]
+    ids, kinds = evidence.before.ids, evidence.before.kinds
+    depths = np.frexp(ids)[1].astype(np.int64) - 1
+    paths, highest = prefix_ranges(ids, depths)
+    # Where there is more than one leaf there is more than one in all nodes above, too: the parent alone decides.
+    reached = kinds[np.searchsorted(ids, np.maximum(ids >> 1, 1))] == INNER
+    reached[0] = True
+    on_way = np.zeros(len(ids), np.bool_)
+    on_way[evidence.on_way] = True
+    inside = reached & (depths < evidence.depth)
+
+    empty = np.flatnonzero((inside | reached & ~on_way) & (kinds == EMPTY))
+    parts.add(_EMPTY, depths[empty], paths[empty], _nothing(len(empty)))
+    cut = np.flatnonzero(reached & ~on_way & (kinds != EMPTY))
+    parts.add(_HASH, depths[cut], paths[cut], evidence.before.hashes[cut])
+    inner = np.flatnonzero(inside & on_way & (kinds == INNER))
+    parts.add(_INNER, depths[inner], paths[inner], _nothing(len(inner)))
+    lone = np.flatnonzero(inside & on_way & (kinds == LEAF))
+    lone = lone[np.argsort(paths[lone])]
+    rows = evidence.between(paths[lone], highest[lone])
+    parts.add(_LEAF, depths[lone], paths[lone], np.concatenate((rows.keys, hash_values(rows.states)), axis=1))
+
+    starts = np.append(evidence.buckets.starts, len(evidence.rows))
+    at = np.searchsorted(evidence.buckets.ids, ids[reached & on_way & (depths == evidence.depth)])
+    return starts[at], starts[at + 1]
 
 
 def _prune_buckets(evidence: Evidence, parts: _Parts, starts: Indexes, ends: Indexes) -> None:
@@ -134,7 +132,7 @@ def _prune_buckets(evidence: Evidence, parts: _Parts, starts: Indexes, ends: Ind
     olds, changes = _running(old), _running(changed)
     values = buckets.values.copy()
     values[evidence.changed[evidence.found]] = hash_values(evidence.old_states)
-    depth = len(evidence.steps)
+    depth = evidence.depth
     while True:
         count = olds[ends] - olds[starts]
         paths = _paths(rows, starts, depth, parts.words)

@@ -17,17 +17,16 @@ from attest.statemap.hashing import STATE_SIZE, hash_leaves, hash_values
 from attest.statemap.heap import (
     EMPTY,
     INNER,
-    LEAF,
     UNKNOWN,
     Buckets,
     Heap,
     Nodes,
+    climb,
     distinct,
     ids_at,
-    join,
     prefix_ranges,
 )
-from attest.statemap.pruned import Evidence, Step, prune
+from attest.statemap.pruned import Evidence, prune
 from attest.statemap.rows import (
     Bytes,
     Indexes,
@@ -274,43 +273,34 @@ class StateMap:
     def _plan(self, newer: Rows) -> tuple["StateMap", Evidence]:
         depth = self._heap.depth
         # 1. Hash the buckets as they will be.
-        touched = np.unique(ids_at(newer.prefix, depth))
+        touched = distinct(ids_at(newer.prefix, depth))
         older = self._between(*prefix_ranges(touched, depth))
         at, found = older.locate(newer.prefix, newer.rest)
         rows = older.merge(newer)
         buckets = Buckets.hash(rows, depth)
-        # 2. Look up both sides of every node above them.
-        parents = [distinct(touched >> 1)]
-        while parents[-1][0] != 1:
-            parents.append(distinct(parents[-1] >> 1))
-        sides = [np.stack((2 * ids, 2 * ids + 1), axis=1).ravel() for ids in parents]
-        cuts = np.cumsum([len(ids) for ids in sides])[:-1]
-        hashes, kinds = self._nodes(np.concatenate(sides))
-        # 3. Hash these nodes, from the buckets up to the root.
-        steps = [Step(*step) for step in zip(sides, np.split(hashes, cuts), np.split(kinds, cuts), strict=True)]
-        levels = [Nodes(buckets.ids, buckets.hashes, buckets.kinds)]
-        for ids, step in zip(parents, steps, strict=True):
-            below = levels[-1]
-            new_hashes, new_kinds = step.hashes.copy(), step.kinds.copy()
-            changed = np.searchsorted(step.ids, below.ids)
-            new_hashes[changed], new_kinds[changed] = below.hashes, below.kinds
-            levels.append(Nodes(ids, *join(new_hashes.reshape(-1, 2, 32), new_kinds.reshape(-1, 2))))
-        levels.reverse()
-        nodes = Nodes(
-            np.concatenate([level.ids for level in levels]),
-            np.concatenate([level.hashes for level in levels]),
-            np.concatenate([level.kinds for level in levels]),
-        )
+        # 2. Look up what stands above them: the root, and both sides of every node that will change.
+        levels = [touched]
+        while levels[0][0] != 1:
+            levels.insert(0, distinct(levels[0] >> 1))
+        ids = np.concatenate([np.array([1]), *(np.stack((2 * up, 2 * up + 1), axis=1).ravel() for up in levels[:-1])])
+        before = Nodes(ids, *self._nodes(ids))
+        # 3. Hash these nodes again, from the buckets up to the root.
+        places = [np.searchsorted(ids, level) for level in levels]
+        hashes, kinds = before.hashes.copy(), before.kinds.copy()
+        hashes[places[-1]], kinds[places[-1]] = buckets.hashes, buckets.kinds
+        climb(places[:-1], hashes, kinds)
+        changed = np.concatenate(places)
         after = StateMap(
             self._rows,
             self._heap,
-            (*self._layers, Layer(newer, nodes)),
+            (*self._layers, Layer(newer, Nodes(ids[changed], hashes[changed], kinds[changed]))),
             size=self.size + int((~found).sum()),
             generation=self.generation,
         )
         evidence = Evidence(
-            root_kind=(EMPTY, LEAF, INNER)[min(self.size, 2)],
-            steps=steps[::-1],
+            depth=depth,
+            before=before,
+            on_way=changed,
             between=self._between,
             rows=rows,
             buckets=buckets,
