@@ -43,7 +43,7 @@ serve: setup
 	$(BIN)/attest serve --dir $(DEV_LOG)
 
 bench: setup
-	$(BIN)/python tools/bench.py
+	$(BIN)/python -m tools.bench
 
 lock: setup
 	$(UV_COMPILE) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
