@@ -1,0 +1,270 @@
+"""The log as the database has it: entries, epochs, and what names the parties."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from attest.encoding import Hash
+from attest.formats.statement import Hold, Party, Statement, Tombstone
+from attest.store import queue, register
+from attest.store.db import Database, Transaction, entries, epochs, parties
+from attest.store.lease import Lease
+
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """One committed epoch."""
+
+    number: int
+    size: int  # of the log after it
+    time: int
+    tree_root: Hash
+    top_root: Hash
+    checkpoint: str  # with the log's signatures
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRecord:
+    """Where one statement stands."""
+
+    position: int
+    entry: bytes
+    leaf: Hash
+    kind: str
+    epoch: int
+    rows_root: Hash | None
+    promise: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class PartyRecord:
+    """How a party is called, and how that was checked."""
+
+    id: str
+    position: int
+    role: str
+    name: str
+    legal_id: str
+    check_method: str
+    check_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that one epoch changes in the database."""
+
+    origin: str
+    record: EpochRecord
+    first: int  # position of the first entry
+    statements: Sequence[Statement]  # the epoch entry included
+    promises: Mapping[Hash, bytes]  # by leaf hash
+    settled: Sequence[Hash]  # leaf hashes that leave the queue
+    rejections: Sequence[queue.Rejection]
+    previous: str | None  # the checkpoint before
+
+
+def commit(db: Database, lease: Lease, change: Commit) -> None:
+    """Store an epoch in one transaction, if its predecessor is still the last.
+
+    Raises:
+        Conflict: `register/moved`, `sequencer/lease`: another process was there first.
+        Unavailable: `store/full`, `store/database`.
+    """
+    with db.write() as transaction:
+        lease.confirm(transaction)
+        register.replace(transaction, change.origin, change.previous, change.record.checkpoint)
+        record = change.record
+        transaction.execute(
+            sa.insert(epochs).values(
+                number=record.number,
+                size=record.size,
+                time=record.time,
+                tree_root=record.tree_root,
+                top_root=record.top_root,
+                checkpoint=record.checkpoint,
+            )
+        )
+        rows = [
+            _row(position, statement, record.number, change.promises)
+            for position, statement in enumerate(change.statements, change.first)
+        ]
+        transaction.execute(sa.insert(entries), rows)
+        admitted = [
+            _party(position, statement.payload)
+            for position, statement in enumerate(change.statements, change.first)
+            if isinstance(statement.payload, Party)
+        ]
+        if admitted:
+            transaction.execute(sa.insert(parties), admitted)
+        queue.remove(transaction, change.settled)
+        queue.refuse(transaction, change.rejections)
+
+
+def _row(position: int, statement: Statement, epoch: int, promises: Mapping[Hash, bytes]) -> dict[str, Any]:
+    payload = statement.payload
+    rows = payload if isinstance(payload, Hold | Tombstone) else None
+    return {
+        "position": position,
+        "entry": statement.entry,
+        "leaf": statement.leaf,
+        "issuer": queue.party_of(statement),
+        "stream": statement.stream,
+        "about": statement.about,
+        "kind": payload.KIND,
+        "seq": statement.seq,
+        "issued_at": statement.issued_at,
+        "epoch": epoch,
+        "rows_root": None if rows is None else rows.root,
+        "row_count": None if rows is None else rows.count,
+        "promise": promises.get(statement.leaf),
+    }
+
+
+def _party(position: int, party: Party) -> dict[str, Any]:
+    return {
+        "id": party.id,
+        "position": position,
+        "role": party.role,
+        "name": party.name,
+        "legal_id": party.legal_id,
+        "check_method": party.check_method,
+        "check_time": party.check_time,
+    }
+
+
+class LogStore:
+    """Reads the log. Every method is one transaction."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def last_epoch(self) -> EpochRecord | None:
+        """Return the newest committed epoch, None before the first."""
+        return self._epoch(sa.select(epochs).order_by(epochs.c.number.desc()).limit(1))
+
+    def epoch(self, number: int) -> EpochRecord | None:
+        """Return an epoch by number."""
+        return self._epoch(sa.select(epochs).where(epochs.c.number == number))
+
+    def epoch_of_size(self, size: int) -> EpochRecord | None:
+        """Return the epoch that ends at this tree size."""
+        return self._epoch(sa.select(epochs).where(epochs.c.size == size))
+
+    def epoch_before(self, position: int) -> EpochRecord | None:
+        """Return the last epoch whose entry stands before `position`."""
+        return self._epoch(sa.select(epochs).where(epochs.c.size <= position).order_by(epochs.c.size.desc()).limit(1))
+
+    def epoch_after(self, position: int) -> EpochRecord | None:
+        """Return the first epoch whose entry stands after `position`."""
+        return self._epoch(sa.select(epochs).where(epochs.c.size > position + 1).order_by(epochs.c.size).limit(1))
+
+    def first_epoch_since(self, time: int) -> int:
+        """Return the number of the first epoch at or after a time; that of the next one, if there is none."""
+        query = sa.select(sa.func.min(epochs.c.number)).where(epochs.c.time >= time)
+        with self.db.read() as transaction:
+            found: int | None = transaction.execute(query).scalar_one()
+            if found is None:
+                last = transaction.execute(sa.select(sa.func.max(epochs.c.number))).scalar_one()
+                found = 0 if last is None else last + 1
+        return found
+
+    def epochs_until(self, size: int, count: int) -> list[EpochRecord]:
+        """Return the last `count` epochs that end at `size` or before, oldest first."""
+        query = sa.select(epochs).where(epochs.c.size <= size).order_by(epochs.c.size.desc()).limit(count)
+        with self.db.read() as transaction:
+            return [_record(row) for row in transaction.execute(query)][::-1]
+
+    def _epoch(self, query: "sa.Select[Any]") -> EpochRecord | None:
+        with self.db.read() as transaction:
+            row = transaction.execute(query).one_or_none()
+        return None if row is None else _record(row)
+
+    def entry(self, position: int) -> bytes | None:
+        """Return the entry at a position."""
+        with self.db.read() as transaction:
+            found: bytes | None = transaction.execute(
+                sa.select(entries.c.entry).where(entries.c.position == position)
+            ).scalar_one_or_none()
+        return found
+
+    def entries(self, start: int, end: int) -> list[EntryRecord]:
+        """Return the entries from `start` to before `end`."""
+        query = sa.select(*_ENTRY).where(entries.c.position >= start, entries.c.position < end)
+        with self.db.read() as transaction:
+            return [EntryRecord(*row) for row in transaction.execute(query.order_by(entries.c.position))]
+
+    def find(self, leaf: Hash) -> EntryRecord | None:
+        """Return the entry with a leaf hash."""
+        with self.db.read() as transaction:
+            return find(transaction, leaf)
+
+    def has_rows(self, root: Hash, size: int) -> bool:
+        """Tell whether one of the first `size` entries names this row file."""
+        query = sa.select(entries.c.position).where(entries.c.rows_root == root, entries.c.position < size).limit(1)
+        with self.db.read() as transaction:
+            return transaction.execute(query).first() is not None
+
+    def roots(self, start: int, end: int) -> list[Hash]:
+        """Return the row files that the entries from `start` to before `end` name."""
+        query = sa.select(entries.c.rows_root).where(
+            entries.c.position >= start, entries.c.position < end, entries.c.rows_root.is_not(None)
+        )
+        with self.db.read() as transaction:
+            return list(dict.fromkeys(transaction.execute(query.order_by(entries.c.position)).scalars()))
+
+    def entries_of(self, party: str, before: int, limit: int) -> list[Any]:
+        """Return what a party said and what was said about it, newest first, from before a position."""
+        # One index each; an OR over both would scan.
+        branches = [
+            sa.select(*_LISTED)
+            .where(column == party, entries.c.position < before)
+            .order_by(entries.c.position.desc())
+            .limit(limit)
+            for column in (entries.c.issuer, entries.c.about)
+        ]
+        with self.db.read() as transaction:
+            rows = {row.position: row for query in branches for row in transaction.execute(query)}
+        return [rows[position] for position in sorted(rows, reverse=True)[:limit]]
+
+    def parties(self, ids: Sequence[str]) -> dict[str, PartyRecord]:
+        """Return how parties are called."""
+        found = {}
+        with self.db.read() as transaction:
+            for start in range(0, len(ids), _CHUNK):
+                query = sa.select(parties).where(parties.c.id.in_(ids[start : start + _CHUNK]))
+                found.update({row.id: PartyRecord(*row) for row in transaction.execute(query)})
+        return found
+
+    def parties_called(self, legal_id: str) -> list[str]:
+        """Return the ids of the parties with a legal identifier."""
+        with self.db.read() as transaction:
+            return list(transaction.execute(sa.select(parties.c.id).where(parties.c.legal_id == legal_id)).scalars())
+
+    def register(self, origin: str) -> str | None:
+        """Return the checkpoint we last put our name to."""
+        with self.db.read() as transaction:
+            return register.read(transaction, origin)
+
+
+_ENTRY = (
+    entries.c.position, entries.c.entry, entries.c.leaf, entries.c.kind, entries.c.epoch, entries.c.rows_root,
+    entries.c.promise,
+)  # fmt: skip
+_LISTED = (
+    entries.c.position, entries.c.leaf, entries.c.kind, entries.c.stream, entries.c.seq, entries.c.issued_at,
+    entries.c.epoch, entries.c.row_count, entries.c.rows_root,
+)  # fmt: skip
+
+
+def find(transaction: Transaction, leaf: Hash) -> EntryRecord | None:
+    """Return the entry with a leaf hash, inside a transaction."""
+    row = transaction.execute(sa.select(*_ENTRY).where(entries.c.leaf == leaf)).one_or_none()
+    return None if row is None else EntryRecord(*row)
+
+
+def _record(row: Any) -> EpochRecord:
+    return EpochRecord(row.number, row.size, row.time, row.tree_root, row.top_root, row.checkpoint)
