@@ -1,0 +1,956 @@
+"""A node: one process of the service below HTTP. It follows the log, answers from it, and takes statements in.
+
+Readers work on a `View`, an immutable picture of the log at one published checkpoint, reached through one reference
+that is replaced whole. One thread follows the log, and sequences it while this process holds the lease.
+
+Spec: docs/spec/http.md; docs/DESIGN.md#nodes.
+"""
+
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from attest.config import Config
+from attest.crypto import commitment, keys
+from attest.encoding import Hash, encode_base64, encode_base64url
+from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
+from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.note import KeyType, NoteVerifier
+from attest.formats.policy import Policy, PolicyLog
+from attest.formats.receipt import TreeHead, sign_promise, sign_tree_head
+from attest.formats.rows import ROW, RowFile, prove_row
+from attest.formats.state import ACTIVE, ERASED, PartyHead, SystemHead
+from attest.formats.statement import (
+    RECOVERY,
+    Hold,
+    Keys,
+    Limits,
+    Log,
+    Party,
+    PartyEnd,
+    Statement,
+    Systems,
+    Tombstone,
+    issuer_of,
+    sign_statement,
+)
+from attest.formats.tlog_proof import TlogProof
+from attest.ledger.epoch import Draft, Ledger
+from attest.ledger.rules import judge
+from attest.merkle import tree
+from attest.sequencer import Sequencer, Step, check_genesis
+from attest.store import log as log_store
+from attest.store import queue
+from attest.store.blobs import Blobs, DirectoryBlobs
+from attest.store.db import Clock, Database
+from attest.store.history import History, rows_name, transition_name, upload_name
+from attest.store.keyfiles import LogKeys
+from attest.store.log import EpochRecord, LogStore, PartyRecord
+from attest.store.tiles import read_file, reader
+
+VIEWS: Final = 60  # published checkpoints that proofs can be asked for
+MAX_LOCATORS: Final = 64  # in one look-up
+CLOCK_BEHIND_S: Final = 60
+AHEAD: Final = 4096  # how far a statement may number ahead in its stream
+PAGE: Final = 500  # the longest page of a list
+_GENERATIONS: Final = 3  # rewritten copies of large maps that old views may keep in memory
+_LARGE: Final = 100_000  # keys
+_TICK_S: Final = 0.25
+_BACK_OFF_S: Final = 2.0
+
+State = Literal["rows", "pending", "entry", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Where a statement is on its way into the log."""
+
+    leaf: Hash
+    state: State  # rows: waits for its row file
+    rows_root: Hash | None
+    promise: bytes | None
+    refusal: bytes | None
+    position: int | None  # in the log, once it is published there
+    error: AttestError | None  # why it was refused
+
+
+@dataclass(frozen=True)
+class View:
+    """The log at one published checkpoint. Nothing in it changes."""
+
+    ledger: Ledger
+    record: EpochRecord
+    holders: Mapping[str, tuple[SystemHead, ...]]  # by party, ids ascending
+    listed: tuple[str, ...]  # ids of holders, ascending
+    held: int
+    erased: int
+    reheld: int
+    head: TreeHead
+
+    @property
+    def size(self) -> int:
+        """Entries."""
+        return self.record.size
+
+    @cached_property
+    def draft(self) -> Draft:
+        """What rules read after the last epoch. Nobody adds to it."""
+        return Draft(self.ledger)
+
+    @cached_property
+    def signed(self) -> SignedCheckpoint:
+        """The checkpoint."""
+        return SignedCheckpoint.parse(self.record.checkpoint)
+
+    @classmethod
+    def of(cls, ledger: Ledger, record: EpochRecord, before: "View | None", head: TreeHead) -> Self:
+        """Make the view after `before`, or from nothing."""
+        old = {} if before is None else before.ledger.systems
+        changed = {name[0] for name, system in ledger.systems.items() if old.get(name) is not system}
+        holders = {} if before is None else dict(before.holders)
+        grouped: dict[str, list[SystemHead]] = {party: [] for party in changed}
+        for name, system in ledger.systems.items():
+            if name[0] in changed:
+                grouped[name[0]].append(system)
+        for party, systems in grouped.items():
+            holders[party] = tuple(sorted(systems, key=lambda system: system.system))
+        listed: tuple[str, ...] = () if before is None else before.listed
+        if before is None or len(before.ledger.parties) != len(ledger.parties):
+            listed = tuple(sorted(party for party, head in ledger.parties.items() if head.role == "holder"))
+        return cls(
+            ledger,
+            record,
+            holders,
+            listed,
+            sum(system.held for system in ledger.systems.values()),
+            sum(system.erased for system in ledger.systems.values()),
+            sum(system.reheld for system in ledger.systems.values()),
+            head,
+        )
+
+
+class Node:
+    """The service below HTTP. Its methods may be called from many threads."""
+
+    origin: str
+    genesis: Log
+
+    def __init__(
+        self,
+        config: Config,
+        keys: LogKeys,
+        *,
+        db: Database,
+        public: Blobs,
+        private: Blobs,
+        snapshots: Path,
+        policy: str,
+        clock: Clock = time.time,
+    ) -> None:
+        """Put the parts together; see `open`."""
+        self.config = config
+        self.origin = config.origin
+        self._keys = keys
+        self._clock = clock
+        self._db = db
+        self._public = public
+        self._private = private
+        self._policy = policy
+        self._log = LogStore(db)
+        self._history = History(self._log, public, private, snapshots)
+        self._views: tuple[View, ...] = ()  # oldest first; replaced whole
+        self._names: dict[str, PartyRecord] = {}
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._stepping = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._fault: AttestError | None = None
+        self._crash: BaseException | None = None
+        self._stepped_at: float | None = None
+        self.leading = False
+        self.sequencer = Sequencer(config, keys, db, self._history, clock=clock, announce=self._adopt)
+
+    @classmethod
+    def create(
+        cls, config: Config, *, passphrase: bytes | None = None, limits: Limits | None = None, clock: Clock = time.time
+    ) -> Policy:
+        """Start a log: keys, database, entry 0, the first epoch and its checkpoint; the policy file, which it returns.
+
+        Raises:
+            Conflict: `key/exists`, `sequencer/exists`: there is a log already.
+        """  # fmt: skip
+        for place in (config.public, config.private, config.keys):
+            config.path(place).mkdir(mode=0o755 if place == config.public else 0o700, parents=True, exist_ok=True)
+        own = LogKeys.generate()
+        own.store(config.path(config.keys), passphrase)
+        db = Database(config.database_url())
+        try:
+            db.migrate()
+            node = cls._assemble(config, own, db, "", clock)
+            genesis = Log(
+                config.origin,
+                own.statements.public,
+                own.receipts.public,
+                own.note_ed25519.public,
+                own.note_mldsa44.public,
+                limits or Limits(),
+                None,
+            )
+            name = issuer_of(config.origin)
+            first = sign_statement(
+                own.statements,
+                genesis,
+                issuer=name,
+                stream=name,
+                audience=config.origin,
+                issued_at=int(clock()),
+                seq=0,
+            )
+            node.sequencer.begin(first)
+            node.sequencer.lease.release()
+        finally:
+            db.close()
+        verifier = NoteVerifier.of(config.origin, KeyType.ED25519, own.note_ed25519.public)
+        policy = Policy((PolicyLog(verifier, config.url),), (), (), None)
+        config.path(config.policy).write_bytes(policy.encode())
+        return policy
+
+    @classmethod
+    def open(cls, config: Config, *, clock: Clock = time.time) -> Self:
+        """Open a log that `attest operator init` created, and follow it to its newest published checkpoint.
+
+        Raises:
+            Unavailable: `store/schema`, `config/…`, `key/missing`, and what `Sequencer.step` raises.
+            Refuted: `config/other-log`.
+        """
+        for place in (config.path(config.public), config.path(config.private)):
+            if not place.is_dir():
+                raise Unavailable("config/missing", f"no directory {place}")
+        keys = LogKeys.load(config.path(config.keys), config.passphrase())
+        policy = config.path(config.policy).read_text(encoding="utf-8")
+        db = Database(config.database_url())
+        db.check_schema()
+        node = cls._assemble(config, keys, db, policy, clock)
+        node.step(lead=False)
+        if not node._views:
+            # Committed and not published: somebody died in between.
+            node.step()
+        if not node._views:
+            raise Unavailable("node/no-log", "nothing is published yet", hint="is `attest operator init` complete?")
+        return node
+
+    @classmethod
+    def _assemble(cls, config: Config, keys: LogKeys, db: Database, policy: str, clock: Clock) -> Self:
+        private = config.path(config.private)
+        return cls(
+            config,
+            keys,
+            db=db,
+            public=DirectoryBlobs(config.path(config.public), floor=config.free_bytes),
+            private=DirectoryBlobs(private, floor=config.free_bytes),
+            snapshots=private / "snapshots",
+            policy=policy,
+            clock=clock,
+        )
+
+    # --- the log as it is published ---
+
+    @property
+    def view(self) -> View:
+        """The log at its newest published checkpoint."""
+        views = self._views
+        if not views:
+            raise Unavailable("node/no-log", "nothing is published yet")
+        return views[-1]
+
+    def view_at(self, size: int | None) -> View:
+        """Return the view of a tree size, by default the newest. Raises `Conflict`: `proof/gone`."""
+        if size is None:
+            return self.view
+        for view in reversed(self._views):
+            if view.size == size:
+                return view
+        raise Conflict("proof/gone", f"size {size} is not one of the last {VIEWS} checkpoints", hint="ask without size")
+
+    def _adopt(self, ledger: Ledger, record: EpochRecord) -> None:
+        """Take over an epoch that has become visible."""
+        if not self._views:
+            check_genesis(ledger, self.config, self._keys)
+            if ledger.genesis is not None:
+                self.genesis = ledger.genesis
+        before = self._views[-1] if self._views else None
+        head = sign_tree_head(
+            self._keys.receipts, self.origin, issued_at=record.time, size=record.size, root=record.tree_root
+        )
+        view = View.of(ledger, record, before, head)
+        self._views = _within_memory((*self._views, view)[-VIEWS:])
+        with self._changed:
+            self._changed.notify_all()
+
+    # --- taking statements in ---
+
+    def submit(self, entry: bytes) -> Submission:
+        """Take a statement in: its signature and all that can be judged early are checked first. Twice is fine.
+
+        Raises:
+            Malformed, Untrusted, Refuted, Conflict: it will never stand as it is (`statement/…`, `rule/…`).
+            Unavailable: `store/full`, `clock/behind`, `queue/full`, `sequencer/…`: not now.
+        """
+        statement = Statement.parse(entry)
+        leaf = statement.leaf
+        known = self.submission(leaf)
+        if known is not None:
+            return known
+        view = self.view
+        self._check_early(view, statement)
+        self._check_intake()
+        now = int(self._clock())
+        root = _rows_root(statement)
+        # A row file that is published never goes away; one that is merely uploaded may.
+        complete = root is None or self._public.exists(rows_name(root))
+        by = now + self.config.promise_s
+        promise = self._promise(leaf, now, by) if complete else None
+        issuer = queue.party_of(statement)
+        try:
+            with self._db.write() as transaction:
+                self._check_room(*queue.counts(transaction, issuer), complete=complete)
+                if log_store.find(transaction, leaf) is None:
+                    queue.add(transaction, statement, now=now, promise=promise, promise_by=by if complete else None)
+        except Conflict as error:
+            if error.code != "queue/known":
+                raise
+        if complete:
+            self._wake.set()
+        return self._known(leaf)
+
+    def put_rows(self, root: Hash, rows: bytes) -> list[Submission]:
+        """Take in a row file that pending statements name. Twice is fine.
+
+        Raises:
+            Conflict: `rows/unclaimed`, no statement that is waiting or in the log names it.
+            Malformed: `rows/size`, `rows/order`. Refuted: `rows/root`.
+            Unavailable: as `submit`.
+        """
+        with self._db.read() as transaction:
+            claims = queue.claims(transaction, root)
+        if not claims:
+            return self._rows_again(root, rows)
+        # The size is the cheapest thing to be wrong.
+        if len(rows) not in {count * ROW for _, count, _ in claims}:
+            counts = ", ".join(sorted({str(count) for _, count, _ in claims}))
+            raise Malformed("rows/size", f"{len(rows)} bytes, the statement says {counts} rows of {ROW} bytes")
+        self._check_intake()
+        file = RowFile.parse(rows)
+        if (found := file.root()) != root:
+            raise Refuted("rows/root", f"the rows have root {found.hex()}, the statement says {root.hex()}")
+        self._private.put([(upload_name(root), rows)])
+        now = int(self._clock())
+        by = now + self.config.promise_s
+        with self._db.write() as transaction:
+            for leaf, _, state in claims:
+                if state == queue.ROWS:
+                    queue.promise(transaction, leaf, self._promise(leaf, now, by), by)
+        self._wake.set()
+        return [self._known(leaf) for leaf, _, _ in claims]
+
+    def _rows_again(self, root: Hash, rows: bytes) -> list[Submission]:
+        """Answer for a row file whose statements are no longer waiting."""
+        if self._public.get(rows_name(root)) == rows and rows:
+            return []
+        raise Conflict(
+            "rows/unclaimed",
+            "no statement that waits names this row file",
+            hint="post the statement first; it waits for its row file for an hour",
+        )
+
+    def submission(self, leaf: Hash) -> Submission | None:
+        """Tell where a statement is, None if it is not known."""
+        size = self.view.size
+        with self._db.read() as transaction:
+            # In this order: what leaves the queue is in the log in the same transaction.
+            queued = queue.find(transaction, leaf)
+            found = log_store.find(transaction, leaf)
+        if found is not None:
+            published = found.position < size
+            return Submission(
+                leaf,
+                "entry" if published else "pending",
+                found.rows_root,
+                found.promise,
+                None,
+                found.position if published else None,
+                None,
+            )
+        if queued is None:
+            return None
+        state: State = (
+            "rows" if queued.state == queue.ROWS else "pending" if queued.state == queue.PENDING else "refused"
+        )
+        return Submission(leaf, state, queued.rows_root, queued.promise, queued.refusal, None, queued.error)
+
+    def _known(self, leaf: Hash) -> Submission:
+        found = self.submission(leaf)
+        if found is None:
+            raise Conflict("entry/unknown", "the statement expired in this moment", hint="post it again")
+        return found
+
+    def wait(self, leaf: Hash, timeout_s: float) -> Submission:
+        """Wait until a statement is published or refused, or needs its row file. Raises `Conflict`: `entry/unknown`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            # Look at the clock of changes first, so that none is missed between looking and waiting.
+            with self._changed:
+                seen = self._views[-1:]
+            found = self._known(leaf)
+            left = deadline - time.monotonic()
+            if found.state in ("entry", "refused", "rows") or left <= 0:
+                return found
+            with self._changed:
+                if self._views[-1:] == seen:
+                    # Refusals come without a new view, and so does what another process published.
+                    self._changed.wait(min(left, _TICK_S))
+
+    def _promise(self, leaf: Hash, now: int, by: int) -> bytes:
+        return sign_promise(self._keys.receipts, self.origin, issued_at=now, entry=leaf, by=by).encoded
+
+    def _check_early(self, view: View, statement: Statement) -> None:
+        """Judge a statement where the log is now, as far as what is still pending cannot change the answer."""
+        if statement.issuer == issuer_of(self.origin):
+            raise Untrusted("rule/issuer", "the log's own statements do not come over HTTP")
+        claims = [statement.issued_at]
+        if isinstance(statement.payload, Tombstone):
+            claims.append(statement.payload.erased_at)
+        latest = int(self._clock()) + view.ledger.limits.skew
+        try:
+            judge(view.draft, view.size, statement)
+        except Unavailable as error:
+            if error.code != "rows/missing":
+                raise
+        except Conflict as error:
+            self._check_order(view, statement, error)
+        if max(claims) > latest:
+            raise Conflict(
+                "rule/epoch-time",
+                f"iat or erased_at {max(claims)} is more than {view.ledger.limits.skew} s ahead of our clock",
+                hint="check the clock",
+            )
+
+    def _check_order(self, view: View, statement: Statement, error: Conflict) -> None:
+        """Let a statement pass that stands on others which are still to come; otherwise raise what was found."""
+        party = queue.party_of(statement)
+        expected = _expected_seq(view.draft, party, statement.stream)
+        if expected is None:
+            # A statement that registers this system may be pending.
+            with self._db.read() as transaction:
+                registering = queue.is_pending(transaction, party, Systems.KIND)
+            if error.code != "rule/system" or not registering or statement.seq > AHEAD:
+                raise error
+        elif statement.seq <= expected:
+            raise error
+        elif statement.seq > expected + AHEAD:
+            raise Conflict("rule/seq", f"seq {statement.seq}, the next is {expected}; at most {AHEAD} ahead are kept")
+
+    def _check_intake(self) -> None:
+        """Raises `Unavailable` while nothing may be acknowledged."""
+        if self._fault is not None and self._fault.code in ("sequencer/rolled-back", "sequencer/forked"):
+            raise Unavailable(self._fault.code, "this log is stopped; its operator has to look at it")
+        last = self.view.record.time
+        if self._clock() < last - CLOCK_BEHIND_S:
+            raise Unavailable("clock/behind", f"our clock is over {CLOCK_BEHIND_S} s behind the last epoch of {last}")
+        self._public.check_space()
+        self._private.check_space()
+
+    def _check_room(self, pending: int, uploads: int, *, complete: bool) -> None:
+        if pending >= self.config.pending_statements:
+            raise Unavailable("queue/full", f"{pending} statements are pending", hint="try again in a minute")
+        if not complete and uploads >= self.config.pending_uploads:
+            raise Unavailable(
+                "queue/full", f"{uploads} statements of this party wait for row files", hint="upload them"
+            )
+
+    # --- reading entries ---
+
+    def statement(self, leaf: Hash) -> bytes | None:
+        """Return a statement's bytes, also of one that is pending or was refused."""
+        with self._db.read() as transaction:
+            found = log_store.find(transaction, leaf)
+            return queue.entry(transaction, leaf) if found is None else found.entry
+
+    def receipt(self, leaf: Hash) -> bytes:
+        """Return the COSE receipt of an entry at the newest checkpoint. Raises `Conflict`: `entry/…`."""
+        view = self.view
+        position = self._position(view, leaf)
+        return view.head.receipt(position, self._path(view, position))
+
+    def tlog_proof(self, leaf: Hash) -> str:
+        """Return the `.tlog-proof` of an entry at the newest checkpoint. Raises `Conflict`: `entry/…`."""
+        view = self.view
+        position = self._position(view, leaf)
+        return TlogProof(position, tuple(self._path(view, position)), view.signed).encode().decode()
+
+    def _position(self, view: View, leaf: Hash) -> int:
+        found = self._log.find(leaf)
+        if found is None:
+            raise Conflict("entry/unknown", "there is no entry with this id")
+        if found.position >= view.size:
+            raise Conflict("entry/pending", "the entry is not in a published checkpoint of this size")
+        return found.position
+
+    def _path(self, view: View, position: int) -> list[Hash]:
+        return tree.inclusion_path(position, view.size, reader(self._public, view.size, self.view.size))
+
+    def blob(self, name: str) -> bytes | None:
+        """Return a public file: `checkpoint`, `tile/…`, `rows/<hex>`; None if there is none of this name."""
+        if name == "checkpoint":
+            return self._public.get(name)
+        if name.startswith("rows/") and len(name) == 69 and set(name[5:]) <= set("0123456789abcdef"):
+            return self._public.get(name)
+        if name.startswith("tile/"):
+            try:
+                return read_file(self._public, name)
+            except Malformed:
+                return None
+        return None
+
+    def policy(self) -> str:
+        """Return the log's policy file."""
+        return self._policy
+
+    def transition(self, epoch: int) -> bytes | None:
+        """Return the transition proof of an epoch, None if it is not kept (any more)."""
+        if epoch < 0 or epoch > self.view.record.number:
+            return None
+        return self._private.get(transition_name(epoch))
+
+    # --- views ---
+
+    def log_view(self) -> dict[str, Any]:
+        """Return what `GET /log` shows."""
+        view = self.view
+        return {
+            "origin": self.origin,
+            "size": view.size,
+            "root": view.record.tree_root.hex(),
+            "epoch": view.record.number,
+            "time": view.record.time,
+            "checkpoint": view.record.checkpoint,
+            "held": view.held,
+            "erased": view.erased,
+            "reheld": view.reheld,
+            "holders": len(view.listed),
+            "limits": asdict(view.ledger.limits),
+        }
+
+    def holders_view(self, after: str | None, limit: int) -> dict[str, Any]:
+        """Return a page of holders, by id."""
+        view, limit = self.view, _page(limit)
+        start = 0 if after is None else bisect_right(view.listed, after)
+        chosen = view.listed[start : start + limit]
+        names = self._called(chosen)
+        more = start + limit < len(view.listed)
+        return {
+            "holders": [self._summary(view, party, names[party]) for party in chosen],
+            "next": chosen[-1] if more and chosen else None,
+        }
+
+    def holder_view(self, party: str) -> dict[str, Any] | None:
+        """Return what is known of a party, None if it is not admitted."""
+        view = self.view
+        head = view.ledger.parties.get(party)
+        if head is None or head.log is not None:
+            return None
+        name = self._called([party])[party]
+        return {
+            **self._summary(view, party, name),
+            "check": {"method": name.check_method, "time": name.check_time},
+            "keys": [_key(item) for item in head.keys],
+            "own": head.own,
+            "recovery": head.recovery,
+            "vrf": [{"suite": suite, "hash": encode_base64(digest)} for suite, digest in head.vrf],
+            "systems": self._systems(view, party),
+        }
+
+    def systems_view(self, party: str) -> dict[str, Any] | None:
+        """Return a party's systems, None if it is not admitted."""
+        view = self.view
+        head = view.ledger.parties.get(party)
+        return None if head is None or head.log is not None else {"systems": self._systems(view, party)}
+
+    def entries_view(self, party: str, before: int | None, limit: int) -> dict[str, Any]:
+        """Return a page of what a party said and what was said about it, newest first."""
+        limit, size = _page(limit), self.view.size
+        rows = self._log.entries_of(party, size if before is None else min(before, size), limit + 1)
+        shown = rows[:limit]
+        own = issuer_of(party)
+        return {
+            "entries": [
+                {
+                    "position": row.position,
+                    "entry_id": encode_base64url(row.leaf),
+                    "kind": row.kind,
+                    "system": row.stream if row.kind in (Hold.KIND, Tombstone.KIND) and row.stream != own else None,
+                    "seq": row.seq,
+                    "issued_at": row.issued_at,
+                    "epoch": row.epoch,
+                    "count": row.row_count,
+                    "rows": None if row.rows_root is None else row.rows_root.hex(),
+                }
+                for row in shown
+            ],
+            "next": shown[-1].position if len(rows) > limit else None,
+        }
+
+    def _called(self, ids: Iterable[str]) -> dict[str, PartyRecord]:
+        # A party's names never change, so they are read once.
+        missing = [party for party in ids if party not in self._names]
+        if missing:
+            self._names.update(self._log.parties(missing))
+        return self._names
+
+    def _summary(self, view: View, party: str, name: PartyRecord) -> dict[str, Any]:
+        head = view.ledger.parties[party]
+        systems = view.holders.get(party, ())
+        return {
+            "id": party,
+            "name": name.name,
+            "legal_id": name.legal_id,
+            "role": head.role,
+            "status": _status(head.status, "ended"),
+            "admitted": head.admitted,
+            "systems": len(systems),
+            "held": sum(system.held for system in systems),
+            "erased": sum(system.erased for system in systems),
+            "reheld": sum(system.reheld for system in systems),
+        }
+
+    def _systems(self, view: View, party: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": system.system,
+                "status": _status(system.status, "retired"),
+                "descriptor": view.ledger.descriptors[party, system.system].fields(),
+                "held": system.held,
+                "erased": system.erased,
+                "reheld": system.reheld,
+                "entries": system.entries,
+            }
+            for system in view.holders.get(party, ())
+        ]
+
+    # --- proofs ---
+
+    def lookup(self, holder: str, locators: list[dict[str, Hash]], size: int | None) -> dict[str, Any]:
+        """Answer what all systems of a holder say about some locators, at one checkpoint: members of a bundle.
+
+        Args:
+            locators: for each the index in every system.
+
+        Raises:
+            Malformed: `lookup/locators`, none or too many, or an index that has not 32 bytes.
+            Conflict: `holder/unknown`, `lookup/systems`, not exactly the systems of this holder; `proof/gone`.
+        """
+        if not 1 <= len(locators) <= MAX_LOCATORS:
+            raise Malformed("lookup/locators", f"{len(locators)} locators, want 1 to {MAX_LOCATORS}")
+        view = self.view_at(size)
+        head = self._holder(view, holder)
+        systems = view.holders.get(holder, ())
+        names = {system.system for system in systems}
+        for indexes in locators:
+            if odd := sorted(names ^ indexes.keys()):
+                raise Conflict("lookup/systems", f"missing or unknown systems: {', '.join(odd)[:500]}")
+            if any(len(index) != 32 for index in indexes.values()):
+                raise Malformed("lookup/locators", "an index has 32 bytes")
+        positions = {0, head.admitted, view.size - 1}
+        answers: dict[tuple[int, str], dict[str, Any]] = {}
+        for system in systems:
+            map_keys = commitment.map_keys([indexes[system.system] for indexes in locators])
+            for n, (state, proof) in enumerate(self._prove(view, (holder, system.system), map_keys)):
+                if state is not None and state[0] == ERASED:
+                    positions |= self._epoch_before(int.from_bytes(state[9:17], "big"))
+                answers[n, system.system] = {
+                    "locator": n,
+                    "system": system.system,
+                    "state": None if state is None else encode_base64(state),
+                    "proof": encode_base64(proof),
+                }
+        return {
+            "checkpoint": view.record.checkpoint,
+            "entries": self._entries(view, positions),
+            "holder": self._holder_proof(view, head),
+            "systems": [
+                {
+                    "head": encode_base64(system.encode()),
+                    "descriptor": encode_base64(view.ledger.descriptors[holder, system.system].encode()),
+                }
+                for system in systems
+            ],
+            "states": [answers[n, system.system] for n in range(len(locators)) for system in systems],
+        }
+
+    def row_proof(self, leaf: Hash, index: Hash, size: int | None) -> dict[str, Any]:
+        """Prove a row of a hold or tombstone: members of a bundle.
+
+        Raises:
+            Conflict: `entry/unknown`, `entry/pending`; `row/none`, the statement has no row file, or no such row in
+                it; `proof/gone`.
+        """
+        view = self.view_at(size)
+        position = self._position(view, leaf)
+        entry = self._log.entry(position)
+        statement = Statement.parse(entry or b"")
+        payload = statement.payload
+        if not isinstance(payload, Hold | Tombstone):
+            raise Conflict("row/none", f"{payload.KIND} has no row file")
+        file = RowFile.parse(self._history.rows(payload.root))
+        at = bisect_right(file.indexes, index) - 1
+        if at < 0 or file.indexes[at] != index:
+            raise Conflict("row/none", "the row file has no row with this index")
+        proof = prove_row(file, at)
+        party = queue.party_of(statement)
+        head = self._holder(view, party)
+        after = self._log.epoch_after(position)
+        positions = {0, head.admitted, position, view.size - 1, *self._epoch_before(position)}
+        if after is not None and after.size <= view.size:
+            positions.add(after.size - 1)
+        return {
+            "checkpoint": view.record.checkpoint,
+            "entries": self._entries(view, positions),
+            "holder": self._holder_proof(view, head),
+            "rows": [
+                {
+                    "locator": 0,
+                    "system": statement.stream,
+                    "entry": position,
+                    "position": at,
+                    "commitment": encode_base64(proof.commitment),
+                    "path": [encode_base64(node) for node in proof.path],
+                }
+            ],
+        }
+
+    def _holder(self, view: View, party: str) -> PartyHead:
+        head = view.ledger.parties.get(party)
+        if head is None or head.log is not None:
+            raise Conflict("holder/unknown", f"{party[:80]} is not admitted to this log")
+        return head
+
+    def _prove(self, view: View, name: tuple[str, str], map_keys: list[Hash]) -> list[tuple[bytes | None, bytes]]:
+        states = view.ledger.maps.get(name) or view.ledger.new_map()
+        return list(zip(states.get(map_keys), states.prove(map_keys), strict=True))
+
+    def _epoch_before(self, position: int) -> set[int]:
+        record = self._log.epoch_before(position)
+        return set() if record is None else {record.size - 1}
+
+    def _entries(self, view: View, positions: Iterable[int]) -> list[dict[str, Any]]:
+        read = reader(self._public, view.size, self.view.size)
+        return [
+            {
+                "position": position,
+                "entry": encode_base64(self._log.entry(position) or b""),
+                "path": [encode_base64(node) for node in tree.inclusion_path(position, view.size, read)],
+            }
+            for position in sorted(positions)
+        ]
+
+    def _holder_proof(self, view: View, head: PartyHead) -> dict[str, Any]:
+        return {
+            "party": head.party,
+            "head": encode_base64(head.encode()),
+            "proof": encode_base64(view.ledger.top.prove(head.key()).encode()),
+        }
+
+    # --- running ---
+
+    def operate(
+        self,
+        payload: Party | Keys | PartyEnd,
+        about: str,
+        *,
+        timeout_s: float = 60,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Have the log say something about a party, and wait until it is published.
+
+        Whoever holds the lease sequences it; if nobody does, it is done here.
+
+        Raises:
+            Conflict, and others: the statement was refused (`rule/…`, `operator/…`).
+            Unavailable: `operator/timeout`, it is queued, and not published yet.
+        """
+        now = int(self._clock())
+        name = issuer_of(self.origin)
+        own = self.view.ledger.parties[self.origin].own
+        statement = sign_statement(
+            self._keys.statements,
+            payload,
+            issuer=name,
+            stream=name,
+            audience=self.origin,
+            issued_at=now,
+            seq=own,
+            about=about,
+        )
+        by = now + self.config.promise_s
+        with self._db.write() as transaction:
+            promise = self._promise(statement.leaf, now, by)
+            queue.add(transaction, statement, now=now, promise=promise, promise_by=by)
+        settled_at: int | None = None
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.step()
+            with self._db.read() as transaction:
+                queued = queue.find(transaction, statement.leaf)
+            if queued is not None and queued.error is not None:
+                raise queued.error
+            if queued is None and settled_at is None:
+                last = self._log.last_epoch()
+                settled_at = 0 if last is None else last.size
+            if settled_at is not None and self.view.size >= settled_at:
+                return
+            pause(_TICK_S)
+        raise Unavailable("operator/timeout", "the statement is queued, and not published yet")
+
+    def step(self, *, lead: bool = True) -> Step:
+        """Follow or sequence once, and tell those who wait. Raises what `Sequencer.step` raises."""
+        with self._stepping:
+            try:
+                done = self.sequencer.step(lead=lead)
+            except AttestError as error:
+                self._fault = error
+                raise
+            self._fault = None
+            self.leading = done.leading
+            self._stepped_at = self._clock()
+        if done.refused:
+            with self._changed:
+                self._changed.notify_all()
+        return done
+
+    def healthy(self) -> None:
+        """Check that this node can do its work. Raises `Unavailable`, with what is in the way."""
+        if self._fault is not None:
+            raise Unavailable(self._fault.code, self._fault.message, hint=self._fault.hint)
+        if self._crash is not None:
+            raise Unavailable("node/stopped", f"the sequencer thread ended with {type(self._crash).__name__}")
+        view = self.view
+        self._check_intake()
+        quiet = self._clock() - view.record.time
+        if quiet > view.ledger.limits.silence:
+            raise Unavailable("node/silent", f"the newest checkpoint is {int(quiet)} s old")
+        self._log.last_epoch()
+
+    def start(self) -> None:
+        """Follow, and sequence while the lease is ours, in a thread of its own."""
+        if self._threads:
+            raise ValueError("started already")
+        self._stopping.clear()
+        thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """Finish the step in progress, write a snapshot, let another process have the lease. Twice is fine."""
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        with self._stepping:
+            self._snapshot(due=True)
+            if self.leading:
+                self.leading = False
+                self.sequencer.lease.release()
+        self._db.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                pause = _TICK_S
+                try:
+                    self.step()
+                    self._snapshot(due=False)
+                except AttestError as error:
+                    log_problem(error)
+                    pause = _TICK_S if isinstance(error, Conflict) else _BACK_OFF_S
+                self._wake.wait(pause)
+                # The epoch that is due in a moment takes what comes until then.
+                self._stopping.wait(0.02)
+        except BaseException as error:
+            self._crash = error
+            raise
+
+    def _snapshot(self, *, due: bool) -> None:
+        """Write a snapshot if much has changed since the last one, or, when `due`, if anything has."""
+        ours = self.sequencer
+        rows, entries = ours.rows_since_snapshot, ours.entries_since_snapshot
+        much = rows >= self.config.snapshot_rows or entries >= self.config.snapshot_entries
+        if not self._views or not (much or (due and entries)):
+            return
+        view = self.view
+        try:
+            self._public.check_space()
+            self._history.write(view.ledger, view.record)
+        except (AttestError, OSError) as error:
+            # A snapshot only shortens the next start.
+            log_problem(error)
+        ours.rows_since_snapshot = ours.entries_since_snapshot = 0
+
+
+log_problem: Callable[[BaseException], None] = lambda error: None  # noqa: E731
+"""Where the background thread reports; `attest serve` sets it."""
+
+
+def _rows_root(statement: Statement) -> Hash | None:
+    payload = statement.payload
+    return payload.root if isinstance(payload, Hold | Tombstone) else None
+
+
+def _expected_seq(draft: Draft, party: str, stream: str) -> int | None:
+    head = draft.party(party)
+    if head is None:
+        return None
+    if stream == issuer_of(party):
+        return head.own
+    if stream == issuer_of(party) + RECOVERY:
+        return head.recovery
+    system = draft.system((party, stream))
+    return None if system is None else system.entries
+
+
+def _within_memory(views: tuple[View, ...]) -> tuple[View, ...]:
+    """Drop the oldest views where they keep too many rewritten copies of large maps alive."""
+    generations: dict[tuple[str, str], set[int]] = {}
+    for n in range(len(views) - 1, -1, -1):
+        for name, states in views[n].ledger.maps.items():
+            if getattr(states, "size", 0) >= _LARGE:
+                seen = generations.setdefault(name, set())
+                seen.add(getattr(states, "generation", 0))
+                if len(seen) > _GENERATIONS:
+                    return views[n + 1 :]
+    return views
+
+
+def _key(item: Any) -> dict[str, Any]:
+    return {
+        "kid": keys.thumbprint(item.key).hex(),
+        "key": encode_base64(item.key),
+        "use": item.use,
+        "from": item.from_,
+        "until": item.until,
+    }
+
+
+def _status(status: int, ended: str) -> str:
+    return "active" if status == ACTIVE else ended
+
+
+def _page(limit: int) -> int:
+    return max(1, min(limit, PAGE))
