@@ -146,22 +146,24 @@ def _lift(hashed: Hash, bits: int, depth: int, upto: int) -> Hash:
     return hashed
 
 
-def descend(subtree: Subtree, depth: int, bits: int) -> tuple[dict[int, Hash], int, int | None]:
-    """Follow a key down from `depth`.
+class Way(NamedTuple):
+    """What a key meets inside a bucket."""
 
-    Returns:
-        The siblings that are not empty, by their depth, from the top; the depth where the way ends; the row of the
-        leaf there, or None.
-    """
+    siblings: dict[int, Hash]  # by depth, from the top; without the empty ones
+    depth: int  # where the way ends
+    row: int | None  # of the leaf there
+
+
+def descend(subtree: Subtree | None, depth: int, bits: int) -> Way:
+    """Follow a key from `depth` down."""
     siblings: dict[int, Hash] = {}
     while isinstance(subtree, Fork):
-        leaves_at = BITS - (bits ^ subtree.bits).bit_length()
-        if leaves_at < subtree.split:
-            siblings[leaves_at + 1] = _lift(subtree.forked, subtree.bits, subtree.split, leaves_at + 1)
-            return siblings, leaves_at + 1, None
+        shared = BITS - (bits ^ subtree.bits).bit_length()
+        if shared < subtree.split:
+            siblings[shared + 1] = _lift(subtree.forked, subtree.bits, subtree.split, shared + 1)
+            return Way(siblings, shared + 1, None)
         depth = subtree.split + 1
         one = bits >> (BITS - depth) & 1
-        near, far = (subtree.right, subtree.left) if one else (subtree.left, subtree.right)
+        subtree, far = (subtree.right, subtree.left) if one else (subtree.left, subtree.right)
         siblings[depth] = far.hash
-        subtree = near
-    return siblings, depth, subtree.row
+    return Way(siblings, depth, None if subtree is None else subtree.row)

@@ -3,6 +3,7 @@
 Node 1 is the root, nodes 2i and 2i + 1 are the sides of node i, so depth d holds the nodes from 2^d to 2^(d+1) - 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Self
@@ -92,10 +93,11 @@ class Heap:
                 )
         return heap
 
-    def overlaid(self, nodes: Nodes) -> Self:
-        """Return a copy with `nodes` written over it."""
+    def overlaid(self, newer: Sequence[Nodes]) -> Self:
+        """Return a copy with nodes written over it, oldest first."""
         hashes, kinds = self.hashes.copy(), self.kinds.copy()
-        hashes[nodes.ids], kinds[nodes.ids] = nodes.hashes, nodes.kinds
+        for nodes in newer:
+            hashes[nodes.ids], kinds[nodes.ids] = nodes.hashes, nodes.kinds
         return type(self)(self.depth, hashes, kinds)
 
     def deeper(self) -> Self:

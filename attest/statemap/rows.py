@@ -112,10 +112,9 @@ def no_rows() -> Rows:
 
 def to_bytes_array(values: Sequence[bytes], size: int) -> Bytes:
     """Stack byte strings, (n, size). Raises `ValueError` unless each has `size` bytes."""
-    joined = b"".join(values)
-    if len(joined) != size * len(values) or any(len(value) != size for value in values):
+    if not {size}.issuperset(map(len, values)):
         raise ValueError(f"every value must have {size} bytes")
-    return np.frombuffer(joined, np.uint8).reshape(-1, size)
+    return np.frombuffer(b"".join(values), np.uint8).reshape(-1, size)
 
 
 def to_bytes_list(rows: Bytes) -> list[Hash]:

@@ -50,7 +50,8 @@ def load_snapshot(directory: Path, expected_root: Hash, *, memory_map: bool = Fa
     """Read a snapshot back and hash all of it.
 
     Args:
-        memory_map: leave the rows in the page cache, which several processes share, and read them as needed.
+        memory_map: leave the rows in the page cache, which several processes share, and read them as needed. Nobody
+            may change the files as long as the map lives; removing them is fine.
 
     Raises:
         Unavailable: `statemap/snapshot`, it is incomplete or not of the version with this root.
@@ -73,6 +74,8 @@ def _load(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], memory_map: 
         column = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise Unavailable("statemap/snapshot", f"{path}: {error}") from None
-    if not isinstance(column, np.ndarray) or column.dtype != dtype or column.ndim < 1 or column.shape[1:] != shape:
+    if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape[1:] != shape:
         raise Unavailable("statemap/snapshot", f"{path} holds something else")
-    return np.ascontiguousarray(column) if not memory_map else column
+    if not column.ndim or not column.flags.c_contiguous:
+        raise Unavailable("statemap/snapshot", f"{path} is not stored row by row")
+    return column.view(np.ndarray)

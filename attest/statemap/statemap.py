@@ -92,6 +92,17 @@ class Delta:
         return prune(self._evidence)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ways:
+    """The ways of some keys through a heap, and where they leave it."""
+
+    nodes: Indexes  # where each ends
+    ends: Indexes  # at which depth
+    bitmaps: list[bytes]  # which siblings are not empty; the first is the most significant bit
+    siblings: bytes  # those of all ways, from the root down, without the empty ones
+    offsets: list[int]  # where those of each way begin
+
+
 class StateMap:
     """One version of a map from keys (32 bytes) to states (49 bytes). Nothing changes it; keys are never removed.
 
@@ -175,63 +186,53 @@ class StateMap:
         return proofs
 
     def _prove(self, keys: Sequence[Hash]) -> list[bytes]:
+        ways = self._follow(split_keys(to_bytes_array(keys, 32))[0])
+        # The rows below the ends. Ends are buckets or hold at most one leaf, so no end is below another.
         depth = self._heap.depth
-        prefix, _ = split_keys(to_bytes_array(keys, 32))
-        # 1. The way of every key through the heap, its siblings there, and the depth where it ends or leaves the heap.
-        ways = np.stack([ids_at(prefix, level) for level in range(depth + 1)], axis=1)
-        _, kinds = self._nodes(ways.ravel())
-        going = kinds.reshape(ways.shape) == INNER
-        ends = np.where(going.all(axis=1), depth, going.argmin(axis=1))
-        hashes, kinds = self._nodes((ways[:, 1:] ^ 1).ravel())
-        present = (kinds.reshape(-1, depth) != EMPTY) & (np.arange(depth) < ends[:, None])
-        siblings = hashes[present.ravel()].tobytes()
-        offsets = np.concatenate(([0], np.cumsum(present.sum(axis=1)) * 32)).tolist()
-        bitmaps = to_bytes_list(np.packbits(present, axis=1))
-        # 2. The rows below the ends; ends are buckets or hold one leaf, so no two are on one way.
-        arrived = np.take_along_axis(ways, ends[:, None], axis=1).ravel()
-        _, once, which = np.unique(arrived << depth - ends, return_index=True, return_inverse=True)
-        low, high = prefix_ranges(arrived[once], ends[once])
+        _, once, which = np.unique(ways.nodes << depth - ways.ends, return_index=True, return_inverse=True)
+        low, high = prefix_ranges(ways.nodes[once], ways.ends[once])
         rows = self._between(low, high)
-        bounds = list(
-            zip(
-                np.searchsorted(rows.prefix, low).tolist(),
-                np.searchsorted(rows.prefix, high, "right").tolist(),
-                ends[once].tolist(),
-                strict=True,
-            )
-        )
-        values = hash_values(rows.states)
-        row_values, row_keys = to_bytes_list(values), to_bytes_list(rows.keys)
-        leaves = to_bytes_list(hash_leaves(rows.keys, values))
-        bits = [int.from_bytes(key, "big") for key in row_keys]
-        subtrees = [build_subtree(bits, leaves, *bound) if bound[0] < bound[1] else None for bound in bounds]
-        # 3. From there down inside the bucket, key by key.
+        values, all_keys = hash_values(rows.states), rows.keys
+        leaves = to_bytes_list(hash_leaves(all_keys, values))
+        bindings = list(zip(to_bytes_list(all_keys), to_bytes_list(values), strict=True))
+        bits = [int.from_bytes(key, "big") for key, _ in bindings]
+        bounds = (np.searchsorted(rows.prefix, low), np.searchsorted(rows.prefix, high, "right"), ways.ends[once])
+        subtrees = [
+            build_subtree(bits, leaves, first, end, hung) if first < end else None
+            for first, end, hung in zip(*(bound.tolist() for bound in bounds), strict=True)
+        ]
         proofs = []
-        spare = -depth % 8
-        for i, (key, where, end) in enumerate(zip(keys, which.tolist(), ends.tolist(), strict=True)):
-            subtree = subtrees[where]
-            below, final, row = (
-                ({}, end, None) if subtree is None else descend(subtree, end, int.from_bytes(key, "big"))
-            )
-            if final > MAX_PROOF_DEPTH:
-                raise Malformed("map-proof/depth", f"{final} bits deep, a proof says at most {MAX_PROOF_DEPTH}")
-            size = -(-final // 8)
-            bitmap = int.from_bytes(bitmaps[i], "big") >> spare << 8 * size >> depth
-            for level in below:
+        for i, (key, subtree) in enumerate(zip(keys, which.tolist(), strict=True)):
+            way = descend(subtrees[subtree], int(ways.ends[i]), int.from_bytes(key, "big"))
+            if way.depth > MAX_PROOF_DEPTH:
+                raise Malformed("map-proof/depth", f"{way.depth} bits deep, a proof says at most {MAX_PROOF_DEPTH}")
+            size = -(-way.depth // 8)
+            bitmap = int.from_bytes(ways.bitmaps[i], "big") << 8 * size >> 8 * len(ways.bitmaps[i])
+            for level in way.siblings:
                 bitmap |= 1 << 8 * size - level
-            terminal = b"\x00" if row is None else b"\x01" + row_keys[row] + row_values[row]
+            above = ways.siblings[ways.offsets[i] : ways.offsets[i + 1]]
+            terminal = (b"\x00",) if way.row is None else (b"\x01", *bindings[way.row])
             proofs.append(
-                b"".join(
-                    [
-                        bytes([final]),
-                        bitmap.to_bytes(size, "big"),
-                        siblings[offsets[i] : offsets[i + 1]],
-                        *below.values(),
-                        terminal,
-                    ]
-                )
+                b"".join((bytes((way.depth,)), bitmap.to_bytes(size, "big"), above, *way.siblings.values(), *terminal))
             )
         return proofs
+
+    def _follow(self, prefix: Prefixes) -> "_Ways":
+        """Follow keys through the heap, as far as it goes or until at most one leaf is left."""
+        depth = self._heap.depth
+        nodes = np.stack([ids_at(prefix, level) for level in range(depth + 1)], axis=1)
+        _, kinds = self._nodes(nodes.ravel())
+        forks = kinds.reshape(nodes.shape) == INNER
+        ends = np.where(forks.all(axis=1), depth, forks.argmin(axis=1))
+        hashes, kinds = self._nodes((nodes[:, 1:] ^ 1).ravel())
+        present = (kinds.reshape(-1, depth) != EMPTY) & (np.arange(depth) < ends[:, None])
+        return _Ways(
+            nodes=np.take_along_axis(nodes, ends[:, None], axis=1).ravel(),
+            ends=ends,
+            bitmaps=to_bytes_list(np.packbits(present, axis=1)),
+            siblings=hashes[present.ravel()].tobytes(),
+            offsets=np.concatenate(([0], np.cumsum(32 * present.sum(axis=1)))).tolist(),
+        )
 
     def _between(self, low: Prefixes, high: Prefixes) -> Rows:
         """Cut out the rows of disjoint ascending prefix ranges, bounds included."""
@@ -326,24 +327,26 @@ class StateMap:
     def _tidied(self) -> "StateMap":
         """Merge layers until each is four times as large as the next, so that there are few and merging is rare."""
         layers = list(self._layers)
+        if sum(len(layer.rows) for layer in layers) > _overlay_limit(len(self._rows)):
+            return self.compact()
         while len(layers) > 1 and 4 * len(layers[-1].rows) >= len(layers[-2].rows):
             newer = layers.pop()
             layers[-1] = layers[-1].merge(newer)
-        tidied = self._with(self._rows, self._heap, tuple(layers), self.generation)
-        overlay = sum(len(layer.rows) for layer in layers)
-        return tidied if overlay <= max(64, len(self._rows) // 8) else tidied.compact()
+        return self._with(self._rows, self._heap, tuple(layers), self.generation)
 
     def compact(self) -> "StateMap":
         """Return the same version with all rows in one run: as much memory again, until this one is let go."""
-        layers = list(self._layers)
-        if not layers:
+        if not self._layers:
             return self
-        while len(layers) > 1:
-            newer = layers.pop()
-            layers[-1] = layers[-1].merge(newer)
-        rows, heap = self._rows.merge(layers[0].rows), self._heap.overlaid(layers[0].nodes)
+        # The nodes of the layers are written one after the other: merging them first would cost a copy of all.
+        heap = self._heap.overlaid([layer.nodes for layer in self._layers])
+        runs = [layer.rows for layer in self._layers]
+        while len(runs) > 1:
+            newer = runs.pop()
+            runs[-1] = runs[-1].merge(newer)
+        rows = self._rows.merge(runs[0])
         compact = self._with(rows, heap, (), self.generation + 1)
-        return compact if len(rows) < 8 << heap.depth else compact._deepened()
+        return compact if len(rows) < 6 << heap.depth else compact._deepened()
 
     def _deepened(self) -> "StateMap":
         """Return the same version with a level more. Changes hash its nodes when they touch them, so nobody waits."""
@@ -363,6 +366,12 @@ class StateMap:
         return StateMap(rows, heap, layers, size=self.size, generation=generation)
 
 
+def _overlay_limit(size: int) -> int:
+    """Return how many rows may stand in layers above a base of `size`, before it is worth copying the base."""
+    # A quarter of a small map is soon copied; of a large one, a sixteenth is what memory has room for.
+    return max(64, size // 16, min(size // 4, 1 << 20))
+
+
 def heap_depth(size: int) -> int:
-    """Return the depth at which a map of `size` keys has three to six keys in a bucket."""
-    return max(1, (size // 3).bit_length() - 1)
+    """Return the depth at which a map of `size` keys has two to four keys in a bucket."""
+    return max(1, (size // 2).bit_length() - 1)
