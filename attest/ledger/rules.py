@@ -104,13 +104,13 @@ def judge(view: View, position: int, statement: Statement, rows: RowFile | None 
     """
     if isinstance(statement.payload, Log):
         return _begin(position, statement, statement.payload)
+    log = view.party(view.origin)
+    if log is None or log.log is None:
+        raise Conflict("rule/genesis", "the first entry of a log is its log/1 statement")
     if len(statement.entry) > view.limits.statement:
         raise Malformed("statement/size", f"{len(statement.entry)} bytes, this log takes {view.limits.statement}")
     if statement.audience != view.origin:
         raise Refuted("rule/audience", f"meant for log {statement.audience}, this is {view.origin}")
-    log = view.party(view.origin)
-    if log is None or log.log is None:
-        raise Conflict("rule/genesis", "the first entry of a log is its log/1 statement")
     if (log.log.rules, log.log.rules_digest) != (RULES, RULES_DIGEST):
         raise Unavailable("rule/unknown-rules", f"rule set {log.log.rules} is in force, known here is {RULES}")
 
@@ -396,10 +396,11 @@ def _rows(
     system = _system(view, name)
     if system.status == RETIRED:
         raise Conflict("rule/system-retired", f"{name[1]} is retired")
-    if rows is None:
-        raise Unavailable("rows/missing", f"row file {payload.root.hex()} is not stored")
+    # Before the file is asked for: what is too large is refused, not undecided, wherever it is.
     if payload.count > view.limits.rows:
         raise Malformed("rows/size", f"{payload.count} rows, this log takes {view.limits.rows}")
+    if rows is None:
+        raise Unavailable("rows/missing", f"row file {payload.root.hex()} is not stored")
     rows.check(payload.count, payload.root)
     map_keys = commitment.map_keys(rows.indexes)
     old = view.states(name, map_keys)
