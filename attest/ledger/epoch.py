@@ -196,6 +196,7 @@ class Ledger:
     systems: Mapping[SystemId, SystemHead] = field(default_factory=dict)
     descriptors: Mapping[SystemId, Descriptor] = field(default_factory=dict)
     maps: Mapping[SystemId, StateMap] = field(default_factory=dict)
+    system_ids: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of each holder, ascending
     trees: Mapping[str, Tree] = field(default_factory=dict)  # the system map of each holder
     top: Tree = field(default_factory=lambda: Tree.build({}))
 
@@ -232,7 +233,7 @@ class Ledger:
 
     def systems_of(self, party: str) -> list[SystemHead]:
         """Return the heads of a holder's systems, ids ascending."""
-        return sorted((head for (owner, _), head in self.systems.items() if owner == party), key=lambda h: h.system)
+        return [self.systems[party, system] for system in self.system_ids.get(party, ())]
 
     def plan_states(self, system: SystemId, changes: Mapping[Hash, bytes]) -> tuple[Hash, Planned | None]:
         """See `Base`."""
@@ -255,7 +256,9 @@ class Ledger:
         closing = draft.finish(epoch)
         entries = [*draft.entries, epoch]
         effects = closing.effects
-        maps, trees = dict(self.maps), dict(self.trees)
+        maps, trees, system_ids = dict(self.maps), dict(self.trees), dict(self.system_ids)
+        for party, system in effects.systems.keys() - self.systems.keys():
+            system_ids[party] = tuple(sorted((*system_ids.get(party, ()), system)))
         for name, (states, delta) in closing.planned.items():
             maps[name] = states.apply(delta)
         for party in {party for party, _ in effects.systems}:
@@ -271,6 +274,7 @@ class Ledger:
             systems={**self.systems, **effects.systems},
             descriptors={**self.descriptors, **effects.descriptors},
             maps=maps,
+            system_ids=system_ids,
             trees=trees,
             top=self.top.update({head.key(): head.value() for head in effects.parties.values()}),
         )

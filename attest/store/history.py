@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -184,19 +184,7 @@ class History:
         frontier = stored_frontier(self.public, record.size, record.size)
         if frontier.root() != record.tree_root or ledger.top.root != record.top_root:
             raise Malformed("snapshot/root", f"{place} does not lead to the signed roots")
-        return Ledger(
-            StateMap.empty,
-            ledger.genesis,
-            record.size,
-            frontier,
-            ledger.previous,
-            ledger.parties,
-            ledger.systems,
-            ledger.descriptors,
-            ledger.maps,
-            ledger.trees,
-            ledger.top,
-        )
+        return replace(ledger, frontier=frontier)
 
     def _numbers(self) -> list[int]:
         if not self.snapshots.is_dir():
@@ -245,6 +233,7 @@ def _ledger_of(encoded: bytes, place: Path, record: EpochRecord, first: Statemen
     parties = {head.party: head for head in map(PartyHead.decode, found["parties"])}
     systems: dict[SystemId, SystemHead] = {}
     descriptors: dict[SystemId, Descriptor] = {}
+    system_ids: dict[str, list[str]] = {}
     leaves: dict[str, dict[Hash, Hash]] = {}
     for party, encoded_head, encoded_descriptor in found["systems"]:
         head, descriptor = SystemHead.decode(encoded_head), Descriptor.decode(encoded_descriptor)
@@ -253,6 +242,7 @@ def _ledger_of(encoded: bytes, place: Path, record: EpochRecord, first: Statemen
                 "snapshot/descriptor", f"the descriptor of {head.system} of {party} is not the committed one"
             )
         systems[party, head.system], descriptors[party, head.system] = head, descriptor
+        system_ids.setdefault(party, []).append(head.system)
         leaves.setdefault(party, {})[head.key()] = head.value()
     trees = {party: Tree.build(bindings) for party, bindings in leaves.items()}
     for party, tree in trees.items():
@@ -275,6 +265,7 @@ def _ledger_of(encoded: bytes, place: Path, record: EpochRecord, first: Statemen
         systems=systems,
         descriptors=descriptors,
         maps=maps,
+        system_ids={party: tuple(sorted(names)) for party, names in system_ids.items()},
         trees=trees,
         top=Tree.build({head.key(): head.value() for head in parties.values()}),
     )
