@@ -1,9 +1,24 @@
 """The only place that prints, and the only one that knows exit codes. Machines read stdout, people stderr."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from json import dumps
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Untrusted
 
@@ -54,3 +69,37 @@ def error(problem: AttestError) -> None:
 def is_terminal() -> bool:
     """Tell whether a person watches stderr."""
     return sys.stderr.isatty()
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if not task.speed else f"{task.speed:,.0f}/s")
+
+
+class Bars:
+    """One bar for each thing that is being done: how many, at which rate, how long still."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Show that `done` of `total` are done; of how many may be unknown."""
+        if self._progress is None:
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Show progress on stderr to a person; keep silent in a pipe."""
+    if not is_terminal():
+        yield Bars(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        yield Bars(progress)

@@ -73,7 +73,7 @@ class LogClient:
     def __init__(
         self,
         url: str,
-        policy: Policy,
+        policy: Policy | None,
         *,
         origin: str | None = None,
         memory: Memory | None = None,
@@ -86,13 +86,14 @@ class LogClient:
         """Prepare; nothing is sent yet.
 
         Args:
+            policy: whose signatures count as the log's. None: nothing this log says is believed, it can only be asked.
             origin: the log's name; None for the one that the policy pins.
             patience_s: how long a request is repeated before the log counts as unavailable.
         """
-        pinned = {log.verifier.name for log in policy.logs}
+        pinned = set() if policy is None else {log.verifier.name for log in policy.logs}
         if origin is None and len(pinned) == 1:
             origin = next(iter(pinned))
-        if origin is None or origin not in pinned:
+        if policy is not None and origin not in pinned:
             raise Untrusted("policy/log", f"the policy pins no key of log {origin or '(none named)'}")
         self.origin = origin
         self.policy = policy
@@ -195,6 +196,8 @@ class LogClient:
             Refuted: `signature/…`; `consistency/…`, the log contradicts itself: keep what this says, it is evidence.
             Unavailable: `log/quorum`.
         """
+        if self.policy is None:
+            raise Untrusted("policy/log", "no policy was given, so no checkpoint is believed")
         weighed = self.policy.check(signed)
         checkpoint = weighed.checkpoint
         if checkpoint.origin != self.origin:

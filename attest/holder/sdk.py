@@ -21,7 +21,7 @@ import httpx
 
 from attest.crypto import commitment, keys, vrf
 from attest.crypto.keys import SigningKey
-from attest.encoding import Hash, decode_cbor, encode_base64url, encode_cbor, parse_base64url
+from attest.encoding import Hash, decode_cbor, encode_base64url, encode_cbor, parse_base64url, parse_hex
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.bundle import Bundle
 from attest.formats.checkpoint import Checkpoint
@@ -617,6 +617,8 @@ class Holder:
             except AttestError as error:
                 # Only hearsay: nothing is given up for it.
                 if error.code not in _RESIGNED or not left:
+                    if error.code.startswith("rule/") and error.hint is None:
+                        error.hint = f"it is tried again on the next run; to give it up: withdraw {statement.id}"
                     raise
             else:
                 if answer.state == "published":
@@ -745,14 +747,27 @@ class Holder:
     # --- keys ---
 
     def _key(self, use: str) -> SigningKey:
-        """Return the newest of our keys that the log holds in force; before admission the first."""
-        own = {key.public: key for key in self.home.keys(use, self._passphrase)}
-        current = self.vault.get(f"{use}-key")
-        if current is not None and current in own:
-            return own[current]
+        """Return the key in use. Without a vault that knows, it is the newest of ours that the log has in force."""
+        own = {keys.thumbprint(key.public): key for key in self.home.keys(use, self._passphrase)}
         if not own:
             raise Unavailable("key/missing", f"no key to {use} with in {self.home.path / 'keys'}")
-        return next(iter(own.values()))
+        name = f"{use}-key"
+        current = self.vault.get(name)
+        if current is None or current not in own:
+            view = self.log.holder(self.id) if len(own) > 1 else None
+            known = [] if view is None else [key for key in view["keys"] if key["until"] is None]
+            newest = [parse_hex(key["kid"], 32) for key in sorted(known, key=lambda key: -key["from"])]
+            current = next((kid for kid in newest if kid in own), next(iter(own)))
+            self.vault.put(name, current)
+        return own[current]
+
+    def own_keys(self) -> list[tuple[Hash, str, bool]]:
+        """List our keys as (kid, use, whether it is the one in use)."""
+        return [
+            (keys.thumbprint(key.public), use, key == self._key(use))
+            for use in ("sign", "recover")
+            for key in self.home.keys(use, self._passphrase)
+        ]
 
     def add_key(self, use: str = "sign") -> tuple[Hash, Report]:
         """Make a new key, have the log admit it, and use it from then on; return its kid."""
@@ -768,8 +783,9 @@ class Holder:
         stream = self._issuer + RECOVERY if use == "recover" else self._issuer
         self.vault.add_statement(stream, payload.KIND, payload.fields(), 0)
         report = self._sent(Report())
-        self.vault.put(f"{use}-key", fresh.public)
-        return keys.thumbprint(fresh.public), report
+        kid = keys.thumbprint(fresh.public)
+        self.vault.put(f"{use}-key", kid)
+        return kid, report
 
     def revoke_key(self, kid: Hash, *, by_recovery: bool = False) -> Report:
         """Revoke a key of ours, by the signing key in use, or by a recovery key."""
