@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+import structlog
+
 from attest.config import Config
 from attest.crypto import commitment, keys
 from attest.encoding import Hash, encode_base64, encode_base64url
@@ -62,6 +64,8 @@ _GENERATIONS: Final = 3  # rewritten copies of large maps that old views may kee
 _LARGE: Final = 100_000  # keys
 _TICK_S: Final = 0.25
 _BACK_OFF_S: Final = 2.0
+
+_logger = structlog.get_logger("attest.node")
 
 State = Literal["rows", "pending", "entry", "refused"]
 
@@ -333,41 +337,39 @@ class Node:
         """Take in a row file that pending statements name. Twice is fine.
 
         Raises:
-            Conflict: `rows/unclaimed`, no statement that is waiting or in the log names it.
+            Conflict: `rows/unclaimed`, no statement known here names it.
             Malformed: `rows/size`, `rows/order`. Refuted: `rows/root`.
             Unavailable: as `submit`.
         """
         with self._db.read() as transaction:
             claims = queue.claims(transaction, root)
-        if not claims:
-            return self._rows_again(root, rows)
+            leaves = log_store.leaves_with_rows(transaction, root)
         # The size is the cheapest thing to be wrong.
-        if len(rows) not in {count * ROW for _, count, _ in claims}:
+        if claims and len(rows) not in {count * ROW for _, count, _ in claims}:
             counts = ", ".join(sorted({str(count) for _, count, _ in claims}))
             raise Malformed("rows/size", f"{len(rows)} bytes, the statement says {counts} rows of {ROW} bytes")
-        self._check_intake()
-        file = RowFile.parse(rows)
-        if (found := file.root()) != root:
-            raise Refuted("rows/root", f"the rows have root {found.hex()}, the statement says {root.hex()}")
-        self._private.put([(upload_name(root), rows)])
-        now = int(self._clock())
-        by = now + self.config.promise_s
-        with self._db.write() as transaction:
-            for leaf, _, state in claims:
-                if state == queue.ROWS:
+        waiting = [leaf for leaf, _, state in claims if state == queue.ROWS]
+        if waiting:
+            self._check_intake()
+            file = RowFile.parse(rows)
+            if (found := file.root()) != root:
+                raise Refuted("rows/root", f"the rows have root {found.hex()}, the statement says {root.hex()}")
+            self._private.put([(upload_name(root), rows)])
+            now = int(self._clock())
+            by = now + self.config.promise_s
+            with self._db.write() as transaction:
+                for leaf in waiting:
                     queue.promise(transaction, leaf, self._promise(leaf, now, by), by)
-        self._wake.set()
-        return [self._known(leaf) for leaf, _, _ in claims]
-
-    def _rows_again(self, root: Hash, rows: bytes) -> list[Submission]:
-        """Answer for a row file whose statements are no longer waiting."""
-        if self._public.get(rows_name(root)) == rows and rows:
-            return []
-        raise Conflict(
-            "rows/unclaimed",
-            "no statement that waits names this row file",
-            hint="post the statement first; it waits for its row file for an hour",
-        )
+            self._wake.set()
+        # Whoever repeats an upload, since the answer was lost, learns what became of the statements.
+        known = [*(leaf for leaf, _, _ in claims), *leaves]
+        if not known:
+            raise Conflict(
+                "rows/unclaimed",
+                "no statement names this row file",
+                hint="post the statement first; it waits for its row file for an hour",
+            )
+        return [self._known(leaf) for leaf in dict.fromkeys(known)]
 
     def submission(self, leaf: Hash) -> Submission | None:
         """Tell where a statement is, None if it is not known."""
@@ -547,6 +549,12 @@ class Node:
             "limits": asdict(view.ledger.limits),
         }
 
+    def queue_view(self) -> dict[str, int]:
+        """Return how many statements are in which state, and whether somebody sequences; for the operator."""
+        with self._db.read() as transaction:
+            found = queue.states(transaction)
+        return {state: found.get(state, 0) for state in (queue.ROWS, queue.PENDING, queue.REFUSED)}
+
     def holders_view(self, after: str | None, limit: int) -> dict[str, Any]:
         """Return a page of holders, by id."""
         view, limit = self.view, _page(limit)
@@ -583,8 +591,14 @@ class Node:
         return None if head is None or head.log is not None else {"systems": self._systems(view, party)}
 
     def entries_view(self, party: str, before: int | None, limit: int) -> dict[str, Any]:
-        """Return a page of what a party said and what was said about it, newest first."""
-        limit, size = _page(limit), self.view.size
+        """Return a page of what a party said and what was said about it, newest first.
+
+        Raises:
+            Conflict: `holder/unknown`.
+        """
+        view, limit = self.view, _page(limit)
+        size = view.size
+        self._holder(view, party)
         rows = self._log.entries_of(party, size if before is None else min(before, size), limit + 1)
         shown = rows[:limit]
         own = issuer_of(party)
@@ -697,7 +711,7 @@ class Node:
         """Prove a row of a hold or tombstone: members of a bundle.
 
         Raises:
-            Conflict: `entry/unknown`, `entry/pending`; `row/none`, the statement has no row file, or no such row in
+            Conflict: `entry/unknown`, `entry/pending`; `row/unknown`, the statement has no row file, or no such row in
                 it; `proof/gone`.
         """
         view = self.view_at(size)
@@ -706,11 +720,11 @@ class Node:
         statement = Statement.parse(entry or b"")
         payload = statement.payload
         if not isinstance(payload, Hold | Tombstone):
-            raise Conflict("row/none", f"{payload.KIND} has no row file")
+            raise Conflict("row/unknown", f"{payload.KIND} has no row file")
         file = RowFile.parse(self._history.rows(payload.root))
         at = bisect_right(file.indexes, index) - 1
         if at < 0 or file.indexes[at] != index:
-            raise Conflict("row/none", "the row file has no row with this index")
+            raise Conflict("row/unknown", "the row file has no row with this index")
         proof = prove_row(file, at)
         party = queue.party_of(statement)
         head = self._holder(view, party)
@@ -878,7 +892,7 @@ class Node:
                     self.step()
                     self._snapshot(due=False)
                 except AttestError as error:
-                    log_problem(error)
+                    _report("step", error)
                     pause = _TICK_S if isinstance(error, Conflict) else _BACK_OFF_S
                 self._wake.wait(pause)
                 # The epoch that is due in a moment takes what comes until then.
@@ -900,12 +914,15 @@ class Node:
             self._history.write(view.ledger, view.record)
         except (AttestError, OSError) as error:
             # A snapshot only shortens the next start.
-            log_problem(error)
+            _report("snapshot", error)
         ours.rows_since_snapshot = ours.entries_since_snapshot = 0
 
 
-log_problem: Callable[[BaseException], None] = lambda error: None  # noqa: E731
-"""Where the background thread reports; `attest serve` sets it."""
+def _report(what: str, error: Exception) -> None:
+    """Log a problem of the background thread; its message never quotes a statement."""
+    code = error.code if isinstance(error, AttestError) else type(error).__name__
+    message = error.message if isinstance(error, AttestError) else str(error)
+    _logger.warning(what, code=code, problem=message)
 
 
 def _rows_root(statement: Statement) -> Hash | None:

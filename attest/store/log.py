@@ -202,12 +202,6 @@ class LogStore:
         with self.db.read() as transaction:
             return find(transaction, leaf)
 
-    def has_rows(self, root: Hash, size: int) -> bool:
-        """Tell whether one of the first `size` entries names this row file."""
-        query = sa.select(entries.c.position).where(entries.c.rows_root == root, entries.c.position < size).limit(1)
-        with self.db.read() as transaction:
-            return transaction.execute(query).first() is not None
-
     def roots(self, start: int, end: int) -> list[Hash]:
         """Return the row files that the entries from `start` to before `end` name."""
         query = sa.select(entries.c.rows_root).where(
@@ -264,6 +258,12 @@ def find(transaction: Transaction, leaf: Hash) -> EntryRecord | None:
     """Return the entry with a leaf hash, inside a transaction."""
     row = transaction.execute(sa.select(*_ENTRY).where(entries.c.leaf == leaf)).one_or_none()
     return None if row is None else EntryRecord(*row)
+
+
+def leaves_with_rows(transaction: Transaction, root: Hash) -> list[Hash]:
+    """Return the leaf hashes of some entries that name a row file, oldest first."""
+    query = sa.select(entries.c.leaf).where(entries.c.rows_root == root).order_by(entries.c.position).limit(16)
+    return list(transaction.execute(query).scalars())
 
 
 def _record(row: Any) -> EpochRecord:

@@ -98,11 +98,9 @@ def entry(transaction: Transaction, leaf: Hash) -> bytes | None:
 
 
 def claims(transaction: Transaction, root: Hash) -> list[tuple[Hash, int, str]]:
-    """Return leaf hash, row count and state of the statements, not refused, that name a row file."""
+    """Return leaf hash, row count and state of the statements that name a row file."""
     rows = transaction.execute(
-        sa.select(queue.c.leaf, queue.c.row_count, queue.c.state)
-        .where(queue.c.rows_root == root, queue.c.state != REFUSED)
-        .order_by(queue.c.id)
+        sa.select(queue.c.leaf, queue.c.row_count, queue.c.state).where(queue.c.rows_root == root).order_by(queue.c.id)
     )
     return [(row.leaf, row.row_count, row.state) for row in rows]
 
@@ -144,6 +142,12 @@ def counts(transaction: Transaction, issuer: str) -> tuple[int, int]:
     pending = sa.select(sa.func.count()).select_from(queue).where(queue.c.state == PENDING)
     uploads = sa.select(sa.func.count()).select_from(queue).where(queue.c.issuer == issuer, queue.c.state == ROWS)
     return transaction.execute(pending).scalar_one(), transaction.execute(uploads).scalar_one()
+
+
+def states(transaction: Transaction) -> dict[str, int]:
+    """Return how many statements are in which state."""
+    query = sa.select(queue.c.state, sa.func.count()).group_by(queue.c.state)
+    return {row[0]: row[1] for row in transaction.execute(query)}
 
 
 def is_pending(transaction: Transaction, issuer: str, kind: str) -> bool:

@@ -1,0 +1,210 @@
+"""`attest operator`: create a log, admit parties, see how it is."""
+
+import json
+import secrets
+import shutil
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import click
+import httpx
+
+from attest.cli import output
+from attest.config import FILE, Config, read_passphrase, write_config
+from attest.encoding import Hash, parse_base64url, parse_hex, sha256
+from attest.errors import Conflict, Malformed, Refuted, Unavailable
+from attest.formats.join import MAX_JOIN, WELL_KNOWN, JoinRequest, parse_domain
+from attest.formats.statement import Keys, PartyEnd, is_origin
+from attest.node import Node
+from attest.store.db import Database
+
+_TIMEOUT_S: Final = 10.0
+
+_directory = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    envvar="ATTEST_DIR",
+    help="where attest.toml is",
+)
+
+
+@click.group()
+def operator() -> None:
+    """Create and run a log."""
+
+
+@operator.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--origin", required=True, help="the log's name for ever, such as log.example/deletions")
+@click.option("--url", help="where it will be served")
+@click.option("--database", help="an SQLAlchemy URL; by default SQLite in the directory")
+@click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="encrypts the key files")
+@click.option("--port", type=int, default=8080)
+def init(
+    directory: Path, origin: str, url: str | None, database: str | None, passphrase_file: Path | None, port: int
+) -> None:
+    """Create a log: keys, settings, database, entry 0 and its first checkpoint.
+
+    Prints the SHA-256 of the policy file: publish it where whoever verifies can compare it.
+    """
+    if not is_origin(origin):
+        raise Malformed("config/origin", "the origin is a schema-less URL without white space, `+` or `#`")
+    directory = directory.resolve()
+    # A key or an origin is never used for a second log: a new one is made in a new place.
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise Conflict("operator/exists", f"{directory} is not empty", hint="name a directory that does not exist yet")
+    values = {"origin": origin, "url": url, "database": database, "port": port}
+    if passphrase_file is not None:
+        values["passphrase_file"] = str(passphrase_file.resolve())
+    given = {name: value for name, value in values.items() if value is not None}
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # Made aside and renamed, so that a half-made log never stands where a whole one should.
+    aside = directory.parent / f".{directory.name}.new-{secrets.token_hex(4)}"
+    aside.mkdir(mode=0o700)
+    try:
+        config = Config.build(aside, given, {})
+        passphrase = config.passphrase() if passphrase_file is None else read_passphrase(passphrase_file)
+        write_config(config, aside / FILE)
+        policy = Node.create(config, passphrase=passphrase)
+        if directory.exists():
+            directory.rmdir()
+        aside.rename(directory)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    config = replace(config, directory=directory)
+    output.line("origin", origin)
+    output.line("policy", config.path(config.policy))
+    output.line("policy-sha256", sha256(policy.encode()).hex())
+    output.say(f"created {directory}; start it with: attest serve --dir {directory}")
+    output.say("back up keys/ now, apart from the database; a log that loses its keys ends")
+
+
+@operator.command()
+@_directory
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--check-domain", is_flag=True, help="the party's web site has to confirm this request")
+def admit(directory: Path, file: Path, check_domain: bool) -> None:
+    """Admit the party that wrote the join request FILE."""
+    if file.stat().st_size > MAX_JOIN:
+        raise Malformed("join/size", f"{file} is larger than {MAX_JOIN} bytes")
+    request = JoinRequest.parse(file.read_bytes())
+    config = Config.load(directory)
+    request.verify(config.origin)
+    if check_domain:
+        confirm_domain(request)
+    node = Node.open(config)
+    try:
+        if request.id in node.view.ledger.parties:
+            raise Conflict("rule/party-exists", f"{request.id} is admitted already; an id is admitted once")
+        payload = request.party("domain" if check_domain else "operator", int(time.time()))
+        node.operate(payload, request.id)
+        head = node.view.ledger.parties[request.id]
+        output.line("admitted", request.id, head.admitted)
+    finally:
+        node.stop()
+
+
+def confirm_domain(request: JoinRequest, transport: httpx.BaseTransport | None = None) -> None:
+    """Check that the party's own web site names this join request.
+
+    Raises:
+        Unavailable: `join/domain`, it does not answer.
+        Refuted: `join/domain`, it names others.
+    """
+    url = f"https://{request.id}{WELL_KNOWN}"
+    found = b""
+    try:
+        # No redirects: the file has to be on this very host.
+        with (
+            httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False, transport=transport) as client,
+            client.stream("GET", url) as response,
+        ):
+            if response.status_code != 200:
+                raise Unavailable("join/domain", f"{url} answers {response.status_code}")
+            for part in response.iter_bytes():
+                found += part
+                if len(found) > MAX_JOIN:
+                    raise Malformed("join/domain", f"{url} is larger than {MAX_JOIN} bytes")
+    except httpx.HTTPError as error:
+        raise Unavailable("join/domain", f"{url}: {type(error).__name__}") from None
+    if request.digest() not in parse_domain(found):
+        raise Refuted("join/domain", f"{url} does not name the join request {request.digest().hex()}")
+
+
+@operator.command()
+@_directory
+@click.option("--json", "as_json", is_flag=True)
+def status(directory: Path, as_json: bool) -> None:
+    """Show where the log stands. Changes nothing."""
+    node = Node.open(Config.load(directory))
+    try:
+        view = node.log_view()
+        found = {
+            "origin": view["origin"],
+            "size": view["size"],
+            "root": view["root"],
+            "epoch": view["epoch"],
+            "time": datetime.fromtimestamp(view["time"], UTC).isoformat(),
+            "holders": view["holders"],
+            "held": view["held"],
+            "erased": view["erased"],
+            "reheld": view["reheld"],
+            **{f"queue-{state}": count for state, count in node.queue_view().items()},
+        }
+    finally:
+        node.stop()
+    if as_json:
+        output.text(json.dumps(found, indent=1))
+    else:
+        for name, value in found.items():
+            output.line(name, value)
+
+
+@operator.command()
+@_directory
+@click.argument("party")
+def end(directory: Path, party: str) -> None:
+    """End PARTY: nothing more is taken from it, its state stands, frozen. There is no way back."""
+    node = Node.open(Config.load(directory))
+    try:
+        node.operate(PartyEnd(), party)
+        output.line("ended", party)
+    finally:
+        node.stop()
+
+
+@operator.command()
+@_directory
+@click.argument("party")
+@click.argument("kid")
+def revoke(directory: Path, party: str, kid: str) -> None:
+    """Revoke the key KID (hex or base64url) of PARTY."""
+    thumbprint = _kid(kid)
+    node = Node.open(Config.load(directory))
+    try:
+        node.operate(Keys((), (thumbprint,)), party)
+        output.line("revoked", party, thumbprint.hex())
+    finally:
+        node.stop()
+
+
+def _kid(text: str) -> Hash:
+    return parse_hex(text, 32) if len(text) == 64 else parse_base64url(text, 32)
+
+
+@operator.command()
+@_directory
+def migrate(directory: Path) -> None:
+    """Bring the database to this version's schema. Stop every `attest serve` on it and make a backup first."""
+    db = Database(Config.load(directory).database_url())
+    try:
+        db.migrate()
+    finally:
+        db.close()
+    output.say("the database has this version's schema")
