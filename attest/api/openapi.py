@@ -162,7 +162,7 @@ _SCHEMAS: Final[Json] = {
         {
             "origin": _text(),
             "size": _UINT,
-            "root": _ref("Base64"),
+            "root": _ref("Hex32"),
             "epoch": _UINT,
             "time": _UINT,
             "checkpoint": _text(),
@@ -181,12 +181,18 @@ _SCHEMAS: Final[Json] = {
             "check": _object({"method": _one_of("operator", "domain"), "time": _UINT}),
             "keys": _list(
                 _object(
-                    {"key": _ref("Base64"), "use": _one_of("sign", "recover"), "from": _UINT, "until": _or_null(_UINT)}
+                    {
+                        "kid": _ref("Hex32"),
+                        "key": _ref("Base64"),
+                        "use": _one_of("sign", "recover"),
+                        "from": _UINT,
+                        "until": _or_null(_UINT),
+                    }
                 )
             ),
             "own": _UINT | {"description": "next seq of its own stream"},
             "recovery": _UINT | {"description": "next seq of its recovery stream"},
-            "vrf": _list(_object({"suite": {"const": 3}, "hash": _ref("Hex32")})),
+            "vrf": _list(_object({"suite": {"const": 3}, "hash": _ref("Base64")})),
         }
     ),
     "Entries": _object({"entries": _list(_ENTRY_LINE), "next": _or_null(_UINT)}),

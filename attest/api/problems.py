@@ -26,6 +26,7 @@ STATUS: Final[dict[type[AttestError], int]] = {
 # Codes for which HTTP has a better word than their kind has.
 BY_CODE: Final = {
     "http/not-found": 404,
+    "row/none": 404,
     "http/method": 405,
     "proof/gone": 410,
     "http/length": 411,

@@ -38,7 +38,7 @@ from attest.api.inputs import (
 )
 from attest.crypto.keys import thumbprint
 from attest.encoding import encode_base64url, encode_cbor, parse_decimal
-from attest.errors import Unavailable
+from attest.errors import Conflict, Unavailable
 from attest.merkle.tiles import parse_tile_path
 
 
@@ -63,7 +63,7 @@ class Reads:
         level, _, _ = parse_tile_path(path)
         found = self.node.blob(path)
         if found is None:
-            raise Unavailable(
+            raise Conflict(
                 "tile/unknown",
                 "no checkpoint implies this tile, or only its full form is kept",
                 hint="read /checkpoint",
@@ -74,7 +74,7 @@ class Reads:
         """Answer with a row file, or a part of it."""
         found = self.node.blob(f"rows/{path_hash(root).hex()}")
         if found is None:
-            raise Unavailable("rows/unknown", "no statement in the log names a row file with this root")
+            raise Conflict("rows/unknown", "no statement in the log names a row file with this root")
         return read_range(found, OCTETS, IMMUTABLE, tag=root)
 
     def policy(self) -> Response:
@@ -101,8 +101,8 @@ class Reads:
 
     def entries(self, party: str) -> Response:
         """Answer with a page of a holder's entries, newest first."""
-        found = self.node.entries_view(path_party(party), query_decimal("before"), query_limit())
-        return read_json(_known(found), NEWEST)
+        _known(self.node.systems_view(path_party(party)))
+        return read_json(self.node.entries_view(party, query_decimal("before"), query_limit()), NEWEST)
 
     # --- proofs ---
 
@@ -141,7 +141,7 @@ class Reads:
         """Answer with one of them: COSE_Key."""
         key = self._key()
         if kid != encode_base64url(key[2]):
-            raise Unavailable("key/unknown", "no receipt of this log is signed by that key")
+            raise Conflict("key/unknown", "no receipt of this log is signed by that key")
         return read(encode_cbor(key), CBOR, HOUR)
 
     def _key(self) -> dict[int, Any]:
@@ -159,5 +159,5 @@ class Reads:
 
 def _known(view: View | None) -> View:
     if view is None:
-        raise Unavailable("holder/unknown", "no such holder is admitted", hint="ids are host names: see /holders")
+        raise Conflict("holder/unknown", "no such holder is admitted", hint="ids are host names: see /holders")
     return view

@@ -30,7 +30,7 @@ from attest.api.inputs import body_length, check_body, path_hash, path_leaf, rea
 from attest.api.limits import WriteLimit
 from attest.api.problems import problem, registration_failed
 from attest.encoding import encode_base64, encode_base64url, encode_cbor
-from attest.errors import AttestError, Conflict, Malformed, Unavailable
+from attest.errors import AttestError, Conflict, Malformed
 from attest.formats.rows import ROW
 
 RETRY_S: Final = 1
@@ -108,7 +108,7 @@ class Writes:
         """Answer with a statement's bytes."""
         found = self.node.statement(path_leaf(entry_id))
         if found is None:
-            raise Unavailable("entry/unknown", "no such statement here")
+            raise Conflict("entry/unknown", "no such statement here")
         response = read(found, prefer(COSE, STATEMENT), IMMUTABLE)
         response.vary.add("Accept")
         return response
@@ -117,13 +117,13 @@ class Writes:
         """Answer with the promise given for a statement."""
         submission = self._submission(entry_id)
         if submission.promise is None:
-            raise Unavailable("promise/unknown", "no promise was given for this statement")
+            raise Conflict("promise/unknown", "no promise was given for this statement")
         return read(submission.promise, COSE, MINUTE)
 
     def _submission(self, entry_id: str) -> Submission:
         submission = self.node.submission(path_leaf(entry_id))
         if submission is None:
-            raise Unavailable(
+            raise Conflict(
                 "entry/unknown",
                 "no such statement here",
                 hint="unclaimed statements expire after an hour; send it again",
