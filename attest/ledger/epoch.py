@@ -128,8 +128,7 @@ class Draft:
             systems[name] = replace(systems[name], root=root)
             if plan is not None:
                 planned[name] = plan
-        for party in {party for party, _ in systems}:
-            leaves = {head.key(): head.value() for (owner, _), head in systems.items() if owner == party}
+        for party, leaves in _leaves(systems).items():
             parties[party] = replace(parties[party], systems_root=self._base.plan_systems(party, leaves))
         root = self._base.plan_top({head.key(): head.value() for head in parties.values()})
         self._closing = Closing(root, Effects(parties, systems, effects.descriptors, effects.states), planned)
@@ -261,8 +260,7 @@ class Ledger:
             system_ids[party] = tuple(sorted((*system_ids.get(party, ()), system)))
         for name, (states, delta) in closing.planned.items():
             maps[name] = states.apply(delta)
-        for party in {party for party, _ in effects.systems}:
-            leaves = {head.key(): head.value() for (owner, _), head in effects.systems.items() if owner == party}
+        for party, leaves in _leaves(effects.systems).items():
             trees[party] = self._tree(party).update(leaves)
         return replace(
             self,
@@ -281,3 +279,11 @@ class Ledger:
 
     def _tree(self, party: str) -> Tree:
         return self.trees.get(party) or Tree.build({})
+
+
+def _leaves(systems: Mapping[SystemId, SystemHead]) -> dict[str, dict[Hash, Hash]]:
+    """Return what these heads bind in the system map of each holder."""
+    leaves: dict[str, dict[Hash, Hash]] = {}
+    for (party, _), head in systems.items():
+        leaves.setdefault(party, {})[head.key()] = head.value()
+    return leaves

@@ -5,6 +5,7 @@ Spec: docs/spec/transition.md.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any
 
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
@@ -40,8 +41,8 @@ def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
     closing = draft.close()
     effects = closing.effects
     holders: list[dict[str, Any]] = []
-    for party in sorted({party for party, _ in effects.systems}):
-        names = sorted(name for name in effects.systems if name[0] == party)
+    for party, group in groupby(sorted(effects.systems), lambda name: name[0]):
+        names = list(group)
         tree = base.trees.get(party)
         holders.append(
             {
@@ -124,7 +125,9 @@ class _PrunedBase:
         self.size = anchor.size
         self.previous = previous
         self._top = _pruned(proof["top"], _top_root(previous))
-        self._heads = {head.party: head for head in map(PartyHead.decode, proof["heads"])}
+        heads = [PartyHead.decode(head) for head in proof["heads"]]
+        _check_ascending("heads", [head.party for head in heads])
+        self._heads = {head.party: head for head in heads}
         self._holders: dict[str, tuple[Pruned, dict[str, dict[str, Any]]]] = {}
         self._systems: dict[SystemId, SystemHead | None] = {}
         self._states: dict[SystemId, tuple[Pruned, dict[Hash, bytes]]] = {}
@@ -242,7 +245,15 @@ def _open(encoded: bytes) -> dict[str, Any]:
     for holder in proof["holders"]:
         for system in _shaped(holder, _HOLDER)["systems"]:
             _shaped(system, _SYSTEM)
+        _check_ascending("systems", [system["system"] for system in holder["systems"]])
+    _check_ascending("holders", [holder["party"] for holder in proof["holders"]])
     return proof
+
+
+def _check_ascending(where: str, names: Sequence[str]) -> None:
+    # Shown twice, a holder could tell two halves of a story, each without what the other half needs.
+    if any(a >= b for a, b in pairwise(names)):
+        raise Malformed("transition/format", f"{where}: want names strictly ascending")
 
 
 def _shaped(found: Any, shape: Mapping[str, Any]) -> dict[str, Any]:

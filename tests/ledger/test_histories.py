@@ -15,7 +15,7 @@ from tests.ledger import model
 from tests.ledger.log import MAPS, ORIGIN, Log, descriptor, rows_of
 from tests.ledger.model import Refused
 
-steady = settings(derandomize=True, deadline=None, max_examples=50, database=None)
+steady = settings(derandomize=True, deadline=None, max_examples=30, database=None)
 
 ROLES = {"acme.example": "holder", "beta.example": "holder", "court.example": "auditor"}
 PARTIES = list(ROLES)
@@ -27,7 +27,12 @@ KINDS = ["admit", "systems", "hold", "tombstone", "add", "revoke", "end", "polic
 small = st.integers(0, 2)
 slips = st.sampled_from([0] * 12 + [-1, 1])
 actions = st.tuples(
-    st.sampled_from(KINDS + ["hold", "tombstone", "tombstone"] * 2 + ["epoch"]), small, small, st.integers(1, 63), small, slips
+    st.sampled_from(KINDS + ["hold", "tombstone", "tombstone"] * 2 + ["epoch"]),
+    small,
+    small,
+    st.integers(1, 63),
+    small,
+    slips,
 )
 BEGINNING = [
     ("epoch", 0, 0, 1, 0, 0),
