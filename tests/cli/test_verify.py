@@ -1,0 +1,168 @@
+"""`attest verify` as a person or a script runs it: exit codes, output, wrong files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attest.cli import main
+from attest.cli.verify import EXIT, GRAVITY
+
+VECTORS = Path(__file__).parent.parent / "vectors/bundle"
+CASES = {case["desc"]: case for case in json.loads((VECTORS / "cases.json").read_text())}
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run `attest`; return (exit code, stdout, stderr)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def arguments_of(case: dict[str, Any], where: Path) -> list[str]:
+    """Write a vector's files and return the command line that asks its question."""
+    asked = case["question"]
+    bundle = {**json.loads((VECTORS / f"{case['bundle']}.bundle").read_text()), **case["replace"]}
+    (where / "a.bundle").write_text(json.dumps(bundle))
+    (where / "policy").write_text(asked["policy"])
+    line = ["verify", str(where / "a.bundle"), "--policy", str(where / "policy"), "--level", asked["level"]]
+    line += ["--at", str(asked["now"]), "--max-age", f"{asked['max_age']}s"]
+    if asked["state_policy"] is not None:
+        (where / "state").write_text(asked["state_policy"])
+        line += ["--state-policy", str(where / "state")]
+    if asked["expect"] is not None:
+        line += ["--expect", asked["expect"]]
+    if asked["keepsake"] is not None:
+        return [*line, "--keepsake", str(VECTORS / asked["keepsake"])]
+    line += ["--holder", asked["holder"]]
+    return line + [word for locator in asked["locators"] for word in ("--locator", locator)]
+
+
+@pytest.mark.parametrize("desc", [desc for desc in CASES if not desc.startswith("forged")])
+def test_each_outcome_has_its_exit_code(run: Any, tmp_path: Path, desc: str) -> None:
+    """0 holds, 1 undecided, 3 refuted, 4 provisional, 5 not anchored; stdout is one line for machines."""
+    case = CASES[desc]
+    code, out, err = run(*arguments_of(case, tmp_path))
+
+    assert code == EXIT[case["want"]["outcome"]]
+    assert out == f"{case['want']['outcome']}\t{tmp_path / 'a.bundle'}\t{case['want']['code']}\n"
+    assert f"{case['want']['outcome']}: " in err
+
+
+def test_the_whole_verdict_is_json(run: Any, tmp_path: Path) -> None:
+    """--json prints one object per bundle, with every step."""
+    code, out, _ = run(*arguments_of(CASES["a certificate"], tmp_path), "--json")
+    verdict = json.loads(out)
+
+    assert (code, verdict["outcome"], verdict["claim"], verdict["level"]) == (0, "holds", "excluded", "A1")
+    assert len(verdict["steps"]) == 14
+    assert verdict["not_proven"]
+    assert verdict["why_not_higher"]
+
+
+def test_a_person_reads_what_is_and_is_not_proven(run: Any, tmp_path: Path) -> None:
+    """The sentence never says that a company does not have something."""
+    _, _, err = run(*arguments_of(CASES["a certificate"], tmp_path))
+
+    assert "committed inventory has no live entry for email:ada@example.org" in err
+    assert "not proven: that the holder committed everything it holds" in err
+    assert "level: A1" in err
+    assert "identity: the operator's word" in err
+    assert "does not have" not in err
+
+
+def test_of_several_bundles_the_gravest_decides(run: Any, tmp_path: Path) -> None:
+    """One refuted bundle among good ones exits 3, and each has its line."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    bad = {**json.loads((tmp_path / "a.bundle").read_text()), **CASES["forged: a system's head"]["replace"]}
+    (tmp_path / "b.bundle").write_text(json.dumps(bad))
+    code, out, _ = run(*line[:2], str(tmp_path / "b.bundle"), *line[2:])
+
+    assert code == 3
+    assert [row.split("\t")[0] for row in out.splitlines()] == ["holds", "refuted"]
+    assert GRAVITY[-1] == "refuted"
+
+
+@pytest.mark.parametrize(
+    ("drop", "add", "says"),
+    [
+        ("--holder", [], "--holder and --locator"),
+        ("--locator", [], "--holder and --locator"),
+        ("--policy", [], "--policy"),
+        (None, ["--keepsake", str(VECTORS / "ada.keepsake")], "leave --holder"),
+        (None, ["--locator", "email:not an address"], "locator/email"),
+        (None, ["--level", "A9"], "A9"),
+        (None, ["--max-age", "soon"], "soon"),
+        (None, ["--at", "yesterday"], "yesterday"),
+        (None, ["--no-such-option"], "no-such-option"),
+    ],
+)
+def test_a_wrong_question_is_a_usage_error(
+    run: Any, tmp_path: Path, drop: str | None, add: list[str], says: str
+) -> None:
+    """Exit 2 before anything is judged, naming what is wrong."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    if drop is not None:
+        at = line.index(drop)
+        del line[at : at + 2]
+    code, out, err = run(*line, *add)
+
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_a_policy_that_cannot_be_read_is_a_usage_error(run: Any, tmp_path: Path) -> None:
+    """Somebody else's file as policy: exit 2, with the policy's own code."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    (tmp_path / "policy").write_text("hello\n")
+    code, _, err = run(*line)
+
+    assert code == 2
+    assert "policy/" in err
+
+
+def test_files_that_are_not_there_cannot_be_decided(run: Any, tmp_path: Path) -> None:
+    """A missing file is exit 1, with its name and no traceback."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    line[1] = str(tmp_path / "missing.bundle")
+    code, _, err = run(*line)
+
+    assert code == 1
+    assert "missing.bundle" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"hello", b'{"format":"other"}', b"\xff" * 50])
+def test_foreign_files_cannot_be_decided(run: Any, tmp_path: Path, content: bytes) -> None:
+    """What is not a bundle at all is exit 1: nothing was refuted."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    (tmp_path / "a.bundle").write_bytes(content)
+    code, out, _ = run(*line)
+
+    assert code == 1
+    assert out.startswith("undecided\t")
+
+
+def test_sloppy_locators_are_put_right(run: Any, tmp_path: Path) -> None:
+    """What a person types is brought to its one spelling before it is asked about."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    line[line.index("--locator") + 1] = "Email: ADA@Example.ORG "
+    code, _, _ = run(*line)
+
+    assert code == 0
+
+
+def test_times_are_iso_or_posix(run: Any, tmp_path: Path) -> None:
+    """--at takes both, and a time without a zone is UTC."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    line[line.index("--at") + 1] = "2026-09-21T14:15:01"
+    assert run(*line)[0] == 0
+    line[line.index("--at") + 1] = "2026-09-21T16:15:01+02:00"
+    assert run(*line)[0] == 0
