@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from flask import Flask, Response, current_app, g, request
@@ -25,8 +25,6 @@ _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
-
-_log = structlog.get_logger("attest.api")
 
 
 class Route(NamedTuple):
@@ -69,8 +67,9 @@ def create_app(
     queries = {_endpoint(route.method, route.rule): route.query for route in routes}
     closed = frozenset(_endpoint(route.method, route.rule) for route in routes if not route.open)
 
-    problems.install(app)
-    _watch(app, registry)
+    log = structlog.get_logger("attest.api")
+    problems.install(app, log)
+    _watch(app, registry, log)
 
     @app.before_request
     def before() -> Response | None:
@@ -143,7 +142,7 @@ def _options(closed: frozenset[str]) -> Response:
     return response
 
 
-def _watch(app: Flask, registry: CollectorRegistry) -> None:
+def _watch(app: Flask, registry: CollectorRegistry, log: Any) -> None:
     """Count and log requests by route: no id, no query, no address, no body."""
     count = Counter("attest_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
     took = Histogram("attest_http_request_seconds", "Time to answer.", ["method", "route"], registry=registry)
@@ -159,7 +158,7 @@ def _watch(app: Flask, registry: CollectorRegistry) -> None:
         route = request.url_rule.rule if request.url_rule else "none"
         count.labels(method, route, str(response.status_code)).inc()
         took.labels(method, route).observe(seconds)
-        _log.info(
+        log.info(
             "request", method=method, route=route, status=response.status_code, ms=round(seconds * 1000, 1),
             bytes=response.calculate_content_length(),
         )  # fmt: skip

@@ -7,7 +7,6 @@ import secrets
 import traceback
 from typing import Any, Final
 
-import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable
 
@@ -26,7 +25,6 @@ STATUS: Final[dict[type[AttestError], int]] = {
 # Codes for which HTTP has a better word than their kind has.
 BY_CODE: Final = {
     "http/not-found": 404,
-    "row/none": 404,
     "http/method": 405,
     "proof/gone": 410,
     "http/length": 411,
@@ -65,8 +63,6 @@ _TITLE_BY_CODE: Final = {
     "key/unknown": "No such key",
     "encoding/base64url": "Invalid locator",
 }
-
-_log = structlog.get_logger("attest.api")
 
 
 def status_of(error: AttestError) -> int:
@@ -117,11 +113,11 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def install(app: Flask) -> None:
-    """Make every error of `app`, its own and Flask's, a problem document."""
+def install(app: Flask, log: Any) -> None:
+    """Make every error of `app`, its own and Flask's, a problem document; faults of ours go to `log` as well."""
     app.register_error_handler(AttestError, problem)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _internal)
+    app.register_error_handler(Exception, lambda error: _internal(error, log))
 
 
 def _http(error: HTTPException) -> Response:
@@ -143,12 +139,12 @@ def _http(error: HTTPException) -> Response:
     return response
 
 
-def _internal(error: Exception) -> Response:
+def _internal(error: Exception, log: Any) -> Response:
     """Log where it failed, without anything that was sent, and answer with a number to ask for."""
     incident = secrets.token_hex(8)
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     # The exception's message stays out: it may quote the request.
-    _log.error(
+    log.error(
         "internal",
         incident=incident,
         route=request.url_rule.rule if request.url_rule else None,

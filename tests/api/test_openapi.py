@@ -1,5 +1,8 @@
 """The OpenAPI document is true: generated requests, good and bad, get the answers that it announces."""
 
+import json
+import re
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +19,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from attest.api.openapi import document
+from attest.formats.rows import RowFile
+from attest.formats.statement import Statement
 from tests.api.conftest import Site
 
 CHECKS = (
@@ -71,6 +76,44 @@ def test_the_service_keeps_to_its_document(shared: Site, path: str, method: str,
         case.call_and_validate(checks=list(CHECKS))
 
     check()
+
+
+def test_good_writes_keep_to_it_too(site: Site):
+    """Statements and row files at every stage, and a look-up, are answered as the document says."""
+    schema = schemathesis.openapi.from_dict(document())
+    schema.app = site.app()
+
+    def ask(path: str, method: str, body: object, media_type: str, **parameters: str) -> int:
+        case = schema[path][method].Case(path_parameters=parameters, body=body, media_type=media_type)
+        return case.call_and_validate(checks=list(CHECKS)).status_code
+
+    def post(statement: Statement) -> int:
+        return ask("/entries", "POST", statement.entry, "application/cose")
+
+    def put(rows: RowFile) -> int:
+        return ask("/rows/{root}", "PUT", rows.encoded, "application/octet-stream", root=rows.root().hex())
+
+    rows = site.rows()
+    first, second = site.hold(rows), site.hold(rows, system="search")
+    assert [post(first), put(rows), post(second), put(rows)] == [202, 202, 202, 200]
+    site.step()
+    refused, again = site.refused()
+    assert [post(first), post(refused), put(again)] == [201, 202, 202]
+    site.step()
+    assert [post(refused), put(again)] == [409, 409]
+    indexes = {"crm": rows.indexes[0].hex(), "search": rows.indexes[0].hex()}
+    question = {"holder": site.party, "locators": [indexes, indexes]}
+    assert ask("/proofs/lookup", "POST", question, "application/json") == 200
+
+
+def test_references_resolve_and_names_are_unique():
+    """Every `$ref` names a schema, every schema is used, and no two operations share a name."""
+    text = json.dumps(document())
+    used = set(re.findall(r'"#/components/schemas/([A-Za-z0-9]+)"', text))
+    names = [operation["operationId"] for path in document()["paths"].values() for operation in path.values()]
+
+    assert used == set(document()["components"]["schemas"])
+    assert len(set(names)) == len(names)
 
 
 def test_every_route_is_described(shared: Site):

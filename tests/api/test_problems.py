@@ -4,6 +4,7 @@ import json
 
 import cbor2
 import pytest
+import structlog
 from flask import Flask, Response
 
 from attest.api import problems
@@ -13,7 +14,7 @@ from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 def _answer(error: Exception, accept: str | None = None, method: str = "GET") -> Response:
     """Answer a request that ends in `error`."""
     app = Flask("test")
-    problems.install(app)
+    problems.install(app, structlog.get_logger())
 
     @app.route("/", methods=[method])
     def view() -> str:
