@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeAlias
 from attest.crypto import keys
 from attest.encoding import Hash, decode_cbor, encode_base64url, encode_cbor, labelled
 from attest.errors import Malformed
+from attest.formats.note import name_fault
 from attest.merkle.tree import leaf_hash
 
 MAX_STATEMENT = 16_384  # bytes
@@ -101,14 +102,8 @@ def is_party_id(text: Any) -> bool:
 
 
 def is_origin(text: Any) -> bool:
-    """Tell whether `text` can name a log: a schema-less URL of at most 255 bytes without white space or plus."""
-    return (
-        isinstance(text, str)
-        and 1 <= len(text.encode("utf-8", "replace")) <= 255
-        and "://" not in text
-        and not re.search(r"[\s+#]", text)
-        and not _CONTROL.search(text)
-    )
+    """Tell whether `text` can name a log: what a checkpoint takes for an origin, without schema and fragment."""
+    return isinstance(text, str) and name_fault(text) is None and "://" not in text and "#" not in text
 
 
 def is_system_id(text: Any) -> bool:
@@ -126,7 +121,7 @@ def _fields(where: str, value: Any, checks: Mapping[str, Check]) -> dict[str, An
     if not isinstance(value, dict):
         raise Malformed("statement/field", f"{where}: want a map, found {type(value).__name__}")
     if value.keys() != checks.keys():
-        odd = sorted(set(map(str, value.keys())) ^ set(checks.keys()))
+        odd = sorted(map(repr, value.keys() ^ checks.keys()))
         raise Malformed("statement/field", f"{where}: missing or unknown {', '.join(odd)[:200]}")
     for name, check in checks.items():
         if not check(value[name]):
@@ -548,8 +543,9 @@ class Statement:
             raise Malformed("statement/header", f"want content type {CONTENT_TYPE} and typ {TYP}")
         if not _HASH(header[4]):
             raise Malformed("statement/header", "want a kid of 32 bytes (RFC 9679 thumbprint)")
-        if not all(isinstance(claims[label], str) and 0 < len(claims[label]) <= 512 for label in (1, 2, 3)):
-            raise Malformed("statement/header", "want iss, sub and aud as text of 1 to 512 characters")
+        # Messages quote them, and people read messages in terminals.
+        if not all(map(_text(512), (claims[1], claims[2], claims[3]))):
+            raise Malformed("statement/header", "want iss, sub and aud as text of 1 to 512 characters, none a control")
         if not _uint(claims[6]):
             raise Malformed("statement/header", "want iat in whole POSIX seconds")
 

@@ -1,0 +1,650 @@
+"""Statements on the wire: what parses has one spelling, and everything else its code."""
+
+import json
+import os
+from pathlib import Path
+
+import cbor2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attest.crypto.keys import SigningKey, thumbprint, verify_ed25519
+from attest.encoding import encode_base64url
+from attest.errors import AttestError, Malformed, Refuted
+from attest.formats import statement as formats
+from attest.formats.statement import KINDS, METHODS, SYSTEM_KINDS, Descriptor, Statement, sign_statement
+from tests.ledger import model
+from tests.ledger.log import MLDSA, ORIGIN, START, descriptor
+from tests.ledger.model import Key
+
+steady = settings(derandomize=True, deadline=None, max_examples=150, database=None)
+ACME = "acme.example"
+ISSUER = "https://" + ACME
+KEY = Key(ACME)
+
+
+# --- good payloads, from the CDDL ---
+
+
+def new_key(name="new", use="sign"):
+    return {"key": Key(name).public, "use": use, "proof": bytes(64)}
+
+
+def full(kind):
+    """A payload of this kind with every optional part."""
+    fields = {
+        "log/1": {
+            "origin": ORIGIN,
+            "keys": {
+                "statements": bytes(32), "receipts": bytes(32), "note_ed25519": bytes(32), "note_mldsa44": MLDSA,
+            },
+            "limits": {"rows": 1, "statement": 1024, "skew": 1, "silence": 1},
+            "predecessor": {"origin": "old.example", "size": 0, "root": bytes(32)},
+        },
+        "policy/1": {"name": "attest-rules/1", "digest": bytes(32)},
+        "party/1": {
+            "id": ACME, "role": "holder", "name": "Acme", "legal_id": "LEI 1",
+            "check": {"method": "operator", "time": START}, "keys": [new_key(), new_key("r", "recover")],
+            "vrf": [{"suite": 3, "hash": bytes(32)}],
+        },
+        "keys/1": {"add": [new_key()], "revoke": [bytes(32)]},
+        "party-end/1": {},
+        "systems/1": {
+            "systems": [
+                descriptor("db", assets=["mail"], retention="a week", backup_cycle=0, processor_log="p.example/x")
+            ]
+        },
+        "hold/1": {"count": 1, "root": bytes(32), "cause": "collected"},
+        "tombstone/1": {
+            "count": 1, "root": bytes(32), "erased_at": 0, "method": "nist:purge:cryptographic_erase",
+            "level": "none", "ground": "gdpr:17(1)(d)",
+        },
+        "epoch/1": {"number": 0, "time": 0, "root": bytes(32)},
+    }  # fmt: skip
+    return {"kind": kind, "seq": 0, **fields[kind], "about": "beta.example", "ref": [bytes(32)]}
+
+
+def write(payload, **how):
+    """Sign a payload, however wrong, in an envelope that is right."""
+    protected = model.header(KEY.kid, model.claims(ISSUER, ISSUER, ORIGIN, START))
+    return model.sign(KEY, protected, payload, **how)
+
+
+def refused(entry, code=None):
+    with pytest.raises(Malformed) as caught:
+        Statement.parse(entry)
+    if code is not None:
+        assert caught.value.code == code
+    return caught.value.code
+
+
+party_ids = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?(\.[a-z0-9]{1,9}){1,3}", fullmatch=True)
+system_ids = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
+codes = st.from_regex(r"[a-z0-9][a-z0-9._/-]{0,63}", fullmatch=True)
+hashes = st.binary(min_size=32, max_size=32)
+uints = st.integers(0, 2**53 - 1)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1, max_size=200)
+origins = st.from_regex(r"[a-z0-9.-]{1,40}(/[A-Za-zäöü%_-]{0,20})?", fullmatch=True)
+ascending = lambda members, low, high: st.lists(members, min_size=low, max_size=high, unique=True).map(sorted)  # noqa: E731
+keys = st.fixed_dictionaries(
+    {"key": hashes, "use": st.sampled_from(["sign", "recover"]), "proof": st.binary(min_size=64, max_size=64)}
+)
+descriptors = st.fixed_dictionaries(
+    {
+        "id": system_ids,
+        "kind": st.sampled_from(SYSTEM_KINDS),
+        "assets": ascending(codes, 0, 16),
+        "locators": ascending(codes, 1, 8),
+        "retention": st.none() | texts,
+        "backup_cycle": st.none() | uints,
+        "processor_log": st.none() | origins,
+        "retired": st.booleans(),
+    }
+)
+rows = {"count": st.integers(1, 2**20), "root": hashes}
+bodies = {
+    "log/1": {
+        "origin": origins,
+        "keys": st.fixed_dictionaries(
+            {
+                "statements": hashes,
+                "receipts": hashes,
+                "note_ed25519": hashes,
+                "note_mldsa44": st.binary(min_size=1312, max_size=1312),
+            }
+        ),
+        "limits": st.fixed_dictionaries(
+            {
+                "rows": st.integers(1, 2**20),
+                "statement": st.integers(1024, 16384),
+                "skew": st.integers(1, 3600),
+                "silence": st.integers(1, 86400),
+            }
+        ),
+        "predecessor": st.none() | st.fixed_dictionaries({"origin": origins, "size": uints, "root": hashes}),
+    },
+    "policy/1": {"name": codes, "digest": hashes},
+    "party/1": {
+        "id": party_ids,
+        "role": st.sampled_from(["holder", "authority", "auditor"]),
+        "name": texts,
+        "legal_id": texts,
+        "check": st.fixed_dictionaries({"method": st.sampled_from(["operator", "domain"]), "time": uints}),
+        "keys": st.lists(keys, min_size=2, max_size=16),
+        "vrf": st.lists(st.fixed_dictionaries({"suite": st.just(3), "hash": hashes}), max_size=1),
+    },
+    "keys/1": {"add": st.lists(keys, min_size=1, max_size=16), "revoke": ascending(hashes, 0, 16)},
+    "party-end/1": {},
+    "systems/1": {
+        "systems": st.lists(descriptors, min_size=1, max_size=3, unique_by=lambda found: found["id"]).map(
+            lambda found: sorted(found, key=lambda each: each["id"])
+        )
+    },
+    "hold/1": {
+        **rows,
+        "cause": st.sampled_from(["collected", "backfill", "restored", "corrected", "retracted", "migrated"]),
+    },
+    "tombstone/1": {
+        **rows,
+        "erased_at": uints,
+        "method": st.sampled_from(METHODS),
+        "level": st.sampled_from(["none", "logical", "physical"]),
+        "ground": st.from_regex(r"[a-z0-9][a-z0-9().:_/-]{0,63}", fullmatch=True),
+    },
+    "epoch/1": {"number": uints, "time": uints, "root": hashes},
+}
+payloads = st.sampled_from(sorted(bodies)).flatmap(
+    lambda kind: st.fixed_dictionaries(
+        {"kind": st.just(kind), "seq": uints, **bodies[kind]},
+        optional={"about": party_ids, "ref": st.lists(hashes, min_size=1, max_size=16)},
+    )
+)
+
+
+@steady
+@given(payloads, texts, texts, texts, uints)
+def test_what_the_cddl_allows_parses_and_is_written_alike(payload, issuer, stream, audience, issued_at):
+    """Our writer, from the parsed parts, makes the very bytes that another CBOR library and signer made."""
+    claims = model.claims(issuer, stream, audience, issued_at)
+    entry = model.sign(KEY, model.header(KEY.kid, claims), payload)
+    parsed = Statement.parse(entry)
+
+    assert parsed.payload_map() == payload
+    assert (parsed.issuer, parsed.stream, parsed.audience, parsed.issued_at) == (issuer, stream, audience, issued_at)
+    assert (parsed.kid, parsed.leaf, parsed.entry_id) == (KEY.kid, model.leaf(entry), encode_base64url(parsed.leaf))
+    parsed.verify_signature(KEY.public)
+    again = sign_statement(
+        SigningKey.from_seed(model.sha256(b"attest test key " + ACME.encode())),
+        parsed.payload,
+        issuer=issuer,
+        stream=stream,
+        audience=audience,
+        issued_at=issued_at,
+        seq=parsed.seq,
+        about=parsed.about,
+        ref=parsed.ref,
+    )
+    assert again == parsed
+    assert parsed.to_be_signed() == model.to_be_signed(*(cbor2.loads(entry).value[n] for n in (0, 2)))
+
+
+@steady
+@given(st.data())
+def test_damage_is_refused_or_another_statement(data):
+    """Whatever parses is its own bytes; and no damage leaves the signature valid."""
+    entry = write(full(data.draw(st.sampled_from(sorted(KINDS)))))
+    place = data.draw(st.integers(0, len(entry) - 1))
+    damaged = entry[:place] + data.draw(st.binary(max_size=2)) + entry[place + data.draw(st.integers(0, 2)) :]
+    if damaged == entry:
+        return
+    try:
+        parsed = Statement.parse(damaged)
+    except AttestError:
+        return
+    assert parsed.entry == damaged
+    assert cbor2.loads(parsed.entry[1:])[2] == model.det(parsed.payload_map())
+    with pytest.raises(Refuted):
+        parsed.verify_signature(KEY.public)
+
+
+@steady
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda tail: b"\xd2\x84" + tail))
+def test_noise_is_malformed(noise):
+    """Nothing but `Malformed` comes out of bytes that nobody signed."""
+    refused(noise)
+
+
+# --- every field, wrongly ---
+
+JUNK = [
+    None,
+    True,
+    False,
+    -1,
+    2**53 - 1,
+    "",
+    "\n",
+    "x" * 600,
+    "A",
+    b"",
+    bytes(31),
+    bytes(33),
+    bytes(65),
+    [],
+    {},
+    [None],
+]
+# Where junk is not junk.
+FREE_UINT = {"seq", "size", "time", "erased_at", "backup_cycle", "number"}
+FREE_TEXT = {"name", "legal_id", "retention"}  # policy/1's name is a code
+NULLABLE = {"predecessor", "retention", "backup_cycle", "processor_log"}
+
+
+def allowed(kind, path, junk):
+    name = path[-1]
+    if junk is None:
+        return name in NULLABLE
+    if isinstance(junk, bool):
+        return name == "retired"
+    if junk == 2**53 - 1:
+        return name in FREE_UINT
+    if junk == "A":
+        return (name in FREE_TEXT and kind != "policy/1") or name in ("origin", "processor_log")
+    if junk == []:
+        return name in ("assets", "vrf", "add", "revoke")
+    return False
+
+
+def places(value, path=()):
+    if path:
+        yield path
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield from places(member, (*path, key))
+
+
+def put(value, path, new):
+    copied = dict(value) if isinstance(value, dict) else list(value)
+    copied[path[0]] = put(value[path[0]], path[1:], new) if path[1:] else new
+    return copied
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_field_refuses_what_is_not_of_its_kind(kind):
+    """Text for bytes, bool for int, null, too short, too long, out of range: at every place of every kind."""
+    good = full(kind)
+    Statement.parse(write(good))
+    for path in places(good):
+        for junk in JUNK:
+            wrong = put(good, path, junk)
+            if wrong == good and all(type(a) is type(b) for a, b in [(junk, at(good, path))]):
+                continue
+            if allowed(kind, path, junk):
+                Statement.parse(write(wrong))
+            else:
+                assert refused(write(wrong)) in ("statement/field", "statement/kind"), (path, junk)
+
+
+def at(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_maps_are_closed(kind):
+    """One field more or one less, at any depth, is refused; `about` and `ref` alone may be left out."""
+    good = full(kind)
+    for path in [(), *places(good)]:
+        found = at(good, path)
+        if not isinstance(found, dict):
+            continue
+        for other in ("x", 7):
+            grown = {**found, other: 0}
+            assert refused(write(put(good, path, grown) if path else grown)) == "statement/field"
+        for name in found:
+            shrunk = {key: value for key, value in found.items() if key != name}
+            wrong = put(good, path, shrunk) if path else shrunk
+            if path == () and name in ("about", "ref"):
+                Statement.parse(write(wrong))
+            else:
+                assert refused(write(wrong)) in ("statement/field", "statement/kind")
+
+
+BAD_FIELDS = [
+    ("hold/1", ("kind",), "hold/2", "statement/kind"),
+    ("hold/1", ("kind",), b"hold/1", "statement/kind"),
+    ("hold/1", ("kind",), "HOLD/1", "statement/kind"),
+    ("hold/1", ("about",), None, "statement/field"),
+    ("hold/1", ("about",), "Beta.example", "statement/field"),
+    ("hold/1", ("about",), "beta", "statement/field"),
+    ("hold/1", ("ref",), [], "statement/field"),
+    ("hold/1", ("ref",), [bytes(32)] * 17, "statement/field"),
+    ("hold/1", ("count",), 0, "statement/field"),
+    ("hold/1", ("count",), 2**20 + 1, "statement/field"),
+    ("hold/1", ("cause",), "found", "statement/field"),
+    ("tombstone/1", ("count",), 0, "statement/field"),
+    ("tombstone/1", ("count",), 2**20 + 1, "statement/field"),
+    ("tombstone/1", ("method",), "shredded", "statement/field"),
+    ("tombstone/1", ("level",), "deep", "statement/field"),
+    ("tombstone/1", ("ground",), "because I say so", "statement/field"),
+    ("tombstone/1", ("ground",), "x" * 65, "statement/field"),
+    ("party/1", ("id",), "localhost", "statement/field"),
+    ("party/1", ("id",), "a.b.", "statement/field"),
+    ("party/1", ("id",), "-a.example", "statement/field"),
+    ("party/1", ("id",), "a-.example", "statement/field"),
+    ("party/1", ("id",), "a..example", "statement/field"),
+    ("party/1", ("id",), "a_b.example", "statement/field"),
+    ("party/1", ("id",), "a.example\n", "statement/field"),
+    ("party/1", ("id",), "ä.example", "statement/field"),
+    ("party/1", ("id",), "a" * 64 + ".example", "statement/field"),
+    ("party/1", ("id",), "a." * 126 + "aa", "statement/field"),
+    ("party/1", ("role",), "log", "statement/field"),
+    ("party/1", ("name",), "x" * 201, "statement/field"),
+    ("party/1", ("name",), "a\x1b[2J", "statement/field"),
+    ("party/1", ("name",), "a\x85b", "statement/field"),
+    ("party/1", ("name",), "a\u2028b", "statement/field"),
+    ("party/1", ("keys",), [new_key()], "statement/field"),
+    ("party/1", ("keys",), [new_key()] * 17, "statement/field"),
+    ("party/1", ("keys", 0, "use"), "note", "statement/field"),
+    ("party/1", ("vrf",), [{"suite": 3, "hash": bytes(32)}] * 2, "statement/field"),
+    ("party/1", ("vrf", 0, "suite"), 4, "statement/field"),
+    ("party/1", ("check", "method"), "passport", "statement/field"),
+    ("keys/1", ("revoke",), [bytes(32), bytes(32)], "statement/field"),
+    ("keys/1", ("revoke",), [b"\x01" * 32, bytes(32)], "statement/field"),
+    ("keys/1", ("revoke",), [bytes([n] * 32) for n in range(17)], "statement/field"),
+    ("keys/1", ("add",), [new_key()] * 17, "statement/field"),
+    ("systems/1", ("systems",), [], "statement/field"),
+    ("systems/1", ("systems",), [descriptor("b"), descriptor("a")], "statement/field"),
+    ("systems/1", ("systems",), [descriptor("a"), descriptor("a")], "statement/field"),
+    ("systems/1", ("systems",), [descriptor(f"s{n:02}") for n in range(65)], "statement/field"),
+    ("systems/1", ("systems", 0, "id"), "DB", "statement/field"),
+    ("systems/1", ("systems", 0, "id"), ".db", "statement/field"),
+    ("systems/1", ("systems", 0, "id"), "d" * 65, "statement/field"),
+    ("systems/1", ("systems", 0, "kind"), "brain", "statement/field"),
+    ("systems/1", ("systems", 0, "assets"), ["b", "a"], "statement/field"),
+    ("systems/1", ("systems", 0, "assets"), ["a", "a"], "statement/field"),
+    ("systems/1", ("systems", 0, "assets"), [f"a{n:02}" for n in range(17)], "statement/field"),
+    ("systems/1", ("systems", 0, "locators"), [], "statement/field"),
+    ("systems/1", ("systems", 0, "locators"), ["phone", "email"], "statement/field"),
+    ("systems/1", ("systems", 0, "locators"), [f"a{n}" for n in range(9)], "statement/field"),
+    ("systems/1", ("systems", 0, "retention"), "x" * 501, "statement/field"),
+    ("systems/1", ("systems", 0, "processor_log"), "https://p.example", "statement/field"),
+    ("systems/1", ("systems", 0, "retired"), 0, "statement/field"),
+    ("log/1", ("origin",), "https://log.example", "statement/field"),
+    ("log/1", ("origin",), "log example", "statement/field"),
+    ("log/1", ("origin",), "log.example+x", "statement/field"),
+    ("log/1", ("origin",), "log.example#x", "statement/field"),
+    ("log/1", ("origin",), "log.example\u3000x", "statement/field"),
+    ("log/1", ("origin",), "log.example\x00", "statement/field"),
+    ("log/1", ("origin",), "ä" * 128, "statement/field"),
+    ("log/1", ("limits", "rows"), 0, "statement/field"),
+    ("log/1", ("limits", "rows"), 2**20 + 1, "statement/field"),
+    ("log/1", ("limits", "statement"), 1023, "statement/field"),
+    ("log/1", ("limits", "statement"), 16385, "statement/field"),
+    ("log/1", ("limits", "skew"), 0, "statement/field"),
+    ("log/1", ("limits", "skew"), 3601, "statement/field"),
+    ("log/1", ("limits", "silence"), 0, "statement/field"),
+    ("log/1", ("limits", "silence"), 86401, "statement/field"),
+    ("log/1", ("keys", "note_mldsa44"), bytes(1311), "statement/field"),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "value", "code"), BAD_FIELDS)
+def test_a_field_out_of_its_bounds_is_refused(kind, path, value, code):
+    """The bounds of the CDDL, each by one."""
+    assert refused(write(put(full(kind), path, value))) == code
+
+
+def test_keys_change_something():
+    """A keys/1 that neither adds nor revokes is none."""
+    assert refused(write({**full("keys/1"), "add": [], "revoke": []})) == "statement/field"
+    Statement.parse(write({**full("keys/1"), "add": []}))
+    Statement.parse(write({**full("keys/1"), "revoke": []}))
+
+
+def test_bounds_are_inclusive():
+    """What stands in the CDDL as a bound is allowed."""
+    Statement.parse(write({**full("party/1"), "name": "\U0001f600" * 200, "id": "a." * 125 + "abc"}))
+    Statement.parse(write({**full("log/1"), "origin": "ä" * 127 + "x"}))
+    limits = {"rows": 2**20, "statement": 16384, "skew": 3600, "silence": 86400}
+    Statement.parse(write({**full("log/1"), "limits": limits}))
+    Statement.parse(write({**full("hold/1"), "count": 2**20}))
+    Statement.parse(write({**full("systems/1"), "systems": [descriptor(f"s{n:02}") for n in range(64)]}))
+
+
+# --- the envelope ---
+
+
+def envelope(protected=None, *, claims=None, **how):
+    """A hold with a protected header in which something is changed; a value of `...` takes a label away."""
+    front = model.header(KEY.kid, model.claims(ISSUER, "db", ORIGIN, START))
+    front[15] |= claims or {}
+    front |= protected or {}
+    if isinstance(front[15], dict):
+        front[15] = {label: value for label, value in front[15].items() if value is not ...}
+    return model.sign(KEY, {label: value for label, value in front.items() if value is not ...}, hold(), **how)
+
+
+def hold():
+    return {name: value for name, value in full("hold/1").items() if name not in ("about", "ref")}
+
+
+ENVELOPES = {
+    "another algorithm: EdDSA": (envelope({1: -8}), "statement/alg"),
+    "another algorithm: ES256": (envelope({1: -7}), "statement/alg"),
+    "another algorithm: ML-DSA-44": (envelope({1: -48}), "statement/alg"),
+    "the algorithm as text": (envelope({1: "Ed25519"}), "statement/alg"),
+    "the algorithm as bytes": (envelope({1: b"\x32"}), "statement/alg"),
+    "no algorithm": (envelope({1: ...}), "statement/alg"),
+    "a list for a header": (model.sign(KEY, b"\x80", hold()), "statement/alg"),
+    "an empty header": (model.sign(KEY, b"\xa0", hold()), "statement/alg"),
+    "no header bytes": (model.sign(KEY, b"", hold()), "cbor/truncated"),
+    "crit": (envelope({2: [15]}), "statement/header"),
+    "an x5chain": (envelope({33: b"x"}), "statement/header"),
+    "a private label": (envelope({-70001: 1}), "statement/header"),
+    "a label as text": (envelope({"alg": -19}), "statement/header"),
+    "no content type": (envelope({3: ...}), "statement/header"),
+    "another content type": (envelope({3: "application/json"}), "statement/header"),
+    "the content type as a number": (envelope({3: 60}), "statement/header"),
+    "the content type as bytes": (envelope({3: model.CONTENT_TYPE.encode()}), "statement/header"),
+    "no typ": (envelope({16: ...}), "statement/header"),
+    "a receipt's typ": (envelope({16: "application/scitt-receipt+cose"}), "statement/header"),
+    "no kid": (envelope({4: ...}), "statement/header"),
+    "a short kid": (envelope({4: bytes(31)}), "statement/header"),
+    "a long kid": (envelope({4: bytes(33)}), "statement/header"),
+    "a kid as text": (envelope({4: "x" * 32}), "statement/header"),
+    "no claims": (envelope({15: ...}), "statement/header"),
+    "claims in a list": (envelope({15: []}), "statement/header"),
+    "no issuer": (envelope(claims={1: ...}), "statement/header"),
+    "no subject": (envelope(claims={2: ...}), "statement/header"),
+    "no audience": (envelope(claims={3: ...}), "statement/header"),
+    "no time": (envelope(claims={6: ...}), "statement/header"),
+    "an expiry": (envelope(claims={4: START}), "statement/header"),
+    "an issuer as bytes": (envelope(claims={1: ISSUER.encode()}), "statement/header"),
+    "an empty issuer": (envelope(claims={1: ""}), "statement/header"),
+    "an empty subject": (envelope(claims={2: ""}), "statement/header"),
+    "an empty audience": (envelope(claims={3: ""}), "statement/header"),
+    "an issuer of 513 characters": (envelope(claims={1: "x" * 513}), "statement/header"),
+    "a subject with a line break": (envelope(claims={2: "db\nok"}), "statement/header"),
+    "an issuer with an escape": (envelope(claims={1: ISSUER + "\x1b[1m"}), "statement/header"),
+    "an audience with U+2028": (envelope(claims={3: ORIGIN + "\u2028"}), "statement/header"),
+    "audiences in a list": (envelope(claims={3: [ORIGIN]}), "statement/header"),
+    "a time before 1970": (envelope(claims={6: -1}), "statement/header"),
+    "a time as bool": (envelope(claims={6: True}), "statement/header"),
+    "a time as text": (envelope(claims={6: "now"}), "statement/header"),
+    "a time as float": (envelope(claims={6: float(START)}), "cbor/type"),
+    "an unprotected kid": (envelope(unprotected={4: KEY.kid}), "statement/cose"),
+    "an unprotected receipt": (envelope(unprotected={394: [b"x"]}), "statement/cose"),
+    "an unprotected list": (envelope(unprotected=[]), "statement/cose"),
+    "no tag": (envelope(tag=b""), "statement/cose"),
+    "the tag in two bytes": (envelope(tag=b"\xd8\x12"), "statement/cose"),
+    "the tag of COSE_Mac0": (envelope(tag=b"\xd1"), "statement/cose"),
+    "the tag twice": (envelope(tag=b"\xd2\xd2"), "statement/cose"),
+    "a tag within": (b"\xd2\x84" + b"\xc0" + envelope()[2:], "cbor/type"),
+    "a detached payload": (b"\xd2" + model.det([b"\xa0", {}, None, bytes(64)]), "statement/cose"),
+    "a header that is no byte string": (b"\xd2" + model.det([{}, {}, b"", bytes(64)]), "statement/cose"),
+    "a payload that is text": (b"\xd2" + model.det([b"\xa0", {}, "x", bytes(64)]), "statement/cose"),
+    "a signature of 63 bytes": (b"\xd2" + model.det([b"\xa0", {}, b"\xa0", bytes(63)]), "statement/cose"),
+    "a signature of 65 bytes": (b"\xd2" + model.det([b"\xa0", {}, b"\xa0", bytes(65)]), "statement/cose"),
+    "a signature that is text": (b"\xd2" + model.det([b"\xa0", {}, b"\xa0", "x" * 64]), "statement/cose"),
+    "three members": (b"\xd2" + model.det([b"\xa0", {}, b"\xa0"]), "statement/cose"),
+    "five members": (b"\xd2" + model.det([b"\xa0", {}, b"\xa0", bytes(64), 0]), "statement/cose"),
+    "nothing": (b"", "statement/cose"),
+    "one byte": (b"\xd2", "statement/cose"),
+    "bytes behind": (envelope() + b"\x00", "cbor/trailing"),
+    "a byte short": (envelope()[:-1], "cbor/truncated"),
+    "an array without length": (b"\xd2\x9f" + envelope()[2:] + b"\xff", "statement/cose"),
+    "a payload that is no map": (write(b"\x80"), "statement/kind"),
+    "an empty payload": (write(b""), "cbor/truncated"),
+    "a payload with bytes behind": (write(model.det(hold()) + b"\x00"), "cbor/trailing"),
+    "no kind": (write({"seq": 0}), "statement/kind"),
+}
+
+
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_the_envelope_has_one_form(name):
+    """Tagged, empty unprotected header, attached payload, Ed25519, a closed set of protected labels and claims."""
+    entry, code = ENVELOPES[name]
+    assert refused(entry) == code
+
+
+def shuffled(encoded):
+    """The same map with its members in reverse order."""
+    found = cbor2.loads(encoded)
+    return cbor2.dumps(dict(reversed(list(found.items()))))
+
+
+def test_only_deterministic_cbor_is_a_statement():
+    """Outside, in the header and in the payload: order, lengths, repeats, and the older canonical order."""
+    payload = model.det(hold())
+    protected = model.det(model.header(KEY.kid, model.claims(ISSUER, "db", ORIGIN, START)))
+    not_deterministic = "cbor/not-deterministic"
+    assert refused(write(shuffled(payload)), not_deterministic)
+    assert refused(model.sign(KEY, shuffled(protected), hold()), not_deterministic)
+    assert refused(write(payload.replace(b"\x63seq\x00", b"\x63seq\x18\x00")), not_deterministic)
+    assert refused(write(payload.replace(b"\x63seq\x00", b"\x63seq\x1b" + bytes(8))), not_deterministic)
+    assert refused(write(payload.replace(b"\x63seq", b"\x78\x03seq")), not_deterministic)
+    assert refused(write(bytes([0xB8, payload[0] & 31]) + payload[1:]), not_deterministic)
+    assert refused(write(bytes([payload[0] + 1]) + payload[1:] + b"\x63seq\x00"), not_deterministic)
+    assert refused(write(b"\xbf" + payload[1:] + b"\xff"), "cbor/type")
+    assert refused(write(payload.replace(b"\x63seq\x00", b"\x63seq\xf9\x00\x00")), "cbor/type")
+    assert refused(write(payload.replace(b"\x63seq\x00", b"\x63seq\xf7")), "cbor/type")
+    assert refused(write(payload.replace(b"\x63seq\x00", b"\x63seq\x1b\x00\x20" + bytes(6))), "cbor/range")
+    entry = envelope()
+    assert refused(b"\xd2\x98\x04" + entry[2:]) == "statement/cose"
+    long_length = entry.replace(b"\x58\x40", b"\x59\x00\x40")
+    assert refused(long_length, not_deterministic)
+
+
+def test_a_map_with_both_1_and_true_as_keys_is_refused():
+    """One key to Python, two to everybody else."""
+    assert refused(model.sign(KEY, b"\xa1\xf5\x00", hold()), "cbor/type")
+
+
+def test_invalid_utf8_is_refused():
+    """In a name, and as a surrogate."""
+    payload = model.det({**full("party/1"), "name": "Acme"})
+    for broken in (b"\xff\xfe\xfd\xfc", b"\xed\xa0\x80a", b"\xc0\x80ab"):
+        assert refused(write(payload.replace(b"\x64Acme", b"\x64" + broken))) == "encoding/utf8"
+
+
+def test_a_statement_has_at_most_16_kib():
+    """One byte more is refused before it is read."""
+    many = [descriptor(f"s{n:02}", retention="x" * 200) for n in range(40)]
+    base = len(write({**full("systems/1"), "systems": many}))
+    pad = formats.MAX_STATEMENT - base
+    for n in range(40):
+        step = min(pad, 300)
+        many[n]["retention"] = "x" * (200 + step)
+        pad -= step
+    while (off := formats.MAX_STATEMENT - len(write({**full("systems/1"), "systems": many}))) != 0:
+        many[-1]["retention"] = "x" * (len(many[-1]["retention"]) + off)
+    entry = write({**full("systems/1"), "systems": many})
+    assert len(entry) == formats.MAX_STATEMENT
+    Statement.parse(entry)
+    many[-1]["retention"] += "x"
+    assert refused(write({**full("systems/1"), "systems": many})) == "statement/size"
+    assert refused(entry + b"\x00") == "statement/size"
+
+
+def test_deep_and_wide_noise_is_cheap():
+    """Nesting, announced lengths, many members: refused without recursion or allocation."""
+    for body in (
+        b"\x81" * 16000,
+        b"\xa1\x00" * 8000,
+        b"\x9b" + b"\x7f" * 8,
+        b"\x5b" + b"\xff" * 8,
+        b"\xbb" + b"\x7f" * 8,
+    ):
+        assert refused(write(body)).startswith("cbor/")
+        assert refused(b"\xd2\x84" + body[:16000]).startswith("cbor/")
+    assert refused(write(b"\x99\x3a\x98" + bytes(15000))) == "statement/kind"
+
+
+def test_descriptors_are_written_as_they_are_read():
+    """And their digest is over the written form."""
+    for found in (descriptor("db"), full("systems/1")["systems"][0]):
+        encoded = model.det(found)
+        parsed = Descriptor.decode(encoded)
+        assert parsed.encode() == encoded
+        assert parsed.digest() == model.label("descriptor", encoded)
+    with pytest.raises(Malformed):
+        Descriptor.decode(shuffled(encoded))
+
+
+def test_kids_are_thumbprints():
+    """RFC 9679, over the COSE_Key as cbor2 writes it."""
+    assert thumbprint(KEY.public) == KEY.kid
+
+
+def test_possession_covers_everything_but_what_comes_later():
+    """Not seq, about, ref, the proofs, or the operator's check; but the log and the party."""
+    for kind in ("party/1", "keys/1"):
+        payload = full(kind)
+        parsed = Statement.parse(write(payload)).payload
+        want = model.possession(ORIGIN, ACME, payload)
+        assert formats.possession_message(ORIGIN, ACME, parsed) == want
+        assert formats.possession_message("x", ACME, parsed) != want
+        assert formats.possession_message(ORIGIN, "x", parsed) != want
+
+
+# --- the COSE working group's examples ---
+
+
+def cose_vectors():
+    root = Path(__file__).parents[2]
+    found = Path(os.environ.get("ATTEST_SHARED_VECTORS") or root.parent / "shared" / "vectors") / "cose"
+    if not found.is_dir():
+        pytest.skip(f"no vectors of other implementations in {found}; set ATTEST_SHARED_VECTORS")
+    return {path.stem: json.loads(path.read_text()) for path in sorted(found.glob("*.json"))}
+
+
+def test_sig_structures_are_the_working_groups():
+    """RFC 9052 section 4.4, over their headers and payloads; their Ed25519 signature verifies over ours."""
+    seen = 0
+    for vector in cose_vectors().values():
+        encoded = bytes.fromhex(vector["output"]["cbor"])
+        # In the examples that must fail, what was signed is not what is shown.
+        if "sign0" not in vector["input"] or vector.get("fail"):
+            continue
+        protected, _, payload, signature = cbor2.loads(encoded).value
+        signed = formats._sig_structure(protected, payload)
+        assert signed == bytes.fromhex(vector["intermediates"]["ToBeSign_hex"])
+        if vector["input"]["sign0"]["key"]["crv"] == "Ed25519":
+            verify_ed25519(bytes.fromhex(vector["input"]["sign0"]["key"]["x_hex"]), signed, signature)
+        seen += 1
+    assert seen >= 2
+
+
+def test_the_working_groups_examples_are_not_our_statements():
+    """Good or bad: other tags, other algorithms, unprotected headers; each is refused for what it is."""
+    for name, vector in cose_vectors().items():
+        encoded = bytes.fromhex(vector["output"]["cbor"])
+        assert refused(encoded) == "statement/cose", name
+        if encoded[0] != 0xD2:
+            continue
+        protected, _, payload, signature = cbor2.loads(encoded).value
+        emptied = b"\xd2" + model.det([protected, {}, payload, signature[:64]])
+        assert refused(emptied) == ("statement/cose" if len(signature) < 64 else "statement/alg"), name
