@@ -223,7 +223,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "quiet_interval_s": _integer(1, 86_400),
     "epoch_rows": _integer(1, 1 << 24),
     "epoch_statements": _integer(1, 1 << 20),
-    "promise_s": _integer(4, 86_400),
+    "promise_s": _integer(10, 86_400),
     "upload_s": _integer(1, 86_400),
     "wait_s": _seconds,
     "pending_statements": _integer(1, 1 << 22),

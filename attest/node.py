@@ -6,9 +6,11 @@ that is replaced whole. One thread follows the log, and sequences it while this 
 Spec: docs/spec/http.md; docs/DESIGN.md#nodes.
 """
 
+import contextlib
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -25,7 +27,7 @@ from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, PolicyLog
 from attest.formats.receipt import TreeHead, sign_promise, sign_tree_head
-from attest.formats.rows import ROW, RowFile, prove_row
+from attest.formats.rows import ROW, RowFile
 from attest.formats.state import ACTIVE, ERASED, PartyHead, SystemHead
 from attest.formats.statement import (
     RECOVERY,
@@ -43,9 +45,9 @@ from attest.formats.statement import (
 )
 from attest.formats.tlog_proof import TlogProof
 from attest.ledger.epoch import Draft, Ledger
-from attest.ledger.rules import judge
+from attest.ledger.rules import SystemId, judge
 from attest.merkle import tree
-from attest.sequencer import Sequencer, Step, check_genesis
+from attest.sequencer import VIEWS, Sequencer, Step, check_genesis, first_that_fits
 from attest.store import log as log_store
 from attest.store import queue
 from attest.store.blobs import Blobs, DirectoryBlobs
@@ -55,13 +57,12 @@ from attest.store.keyfiles import LogKeys
 from attest.store.log import EpochRecord, LogStore, PartyRecord
 from attest.store.tiles import read_file, reader
 
-VIEWS: Final = 60  # published checkpoints that proofs can be asked for
 MAX_LOCATORS: Final = 64  # in one look-up
 CLOCK_BEHIND_S: Final = 60
 AHEAD: Final = 4096  # how far a statement may number ahead in its stream
 PAGE: Final = 500  # the longest page of a list
-_GENERATIONS: Final = 3  # rewritten copies of large maps that old views may keep in memory
-_LARGE: Final = 100_000  # keys
+_PARSERS: Final = 2  # row files parsed at a time: the largest takes a few hundred megabytes
+_CACHED_ROWS: Final = 1 << 19  # rows of recently proven row files that are kept
 _TICK_S: Final = 0.25
 _BACK_OFF_S: Final = 2.0
 
@@ -89,7 +90,6 @@ class View:
 
     ledger: Ledger
     record: EpochRecord
-    holders: Mapping[str, tuple[SystemHead, ...]]  # by party, ids ascending
     listed: tuple[str, ...]  # ids of holders, ascending
     held: int
     erased: int
@@ -114,28 +114,64 @@ class View:
     @classmethod
     def of(cls, ledger: Ledger, record: EpochRecord, before: "View | None", head: TreeHead) -> Self:
         """Make the view after `before`, or from nothing."""
-        old = {} if before is None else before.ledger.systems
-        changed = {name[0] for name, system in ledger.systems.items() if old.get(name) is not system}
-        holders = {} if before is None else dict(before.holders)
-        grouped: dict[str, list[SystemHead]] = {party: [] for party in changed}
+        if before is None:
+            listed = None
+            old: Mapping[SystemId, SystemHead] = {}
+            held = erased = reheld = 0
+        else:
+            listed, old = before.listed, before.ledger.systems
+            held, erased, reheld = before.held, before.erased, before.reheld
         for name, system in ledger.systems.items():
-            if name[0] in changed:
-                grouped[name[0]].append(system)
-        for party, systems in grouped.items():
-            holders[party] = tuple(sorted(systems, key=lambda system: system.system))
-        listed: tuple[str, ...] = () if before is None else before.listed
-        if before is None or len(before.ledger.parties) != len(ledger.parties):
+            known = old.get(name)
+            if known is not system:
+                held += system.held - (known.held if known else 0)
+                erased += system.erased - (known.erased if known else 0)
+                reheld += system.reheld - (known.reheld if known else 0)
+        if listed is None or before is None or len(before.ledger.parties) != len(ledger.parties):
             listed = tuple(sorted(party for party, head in ledger.parties.items() if head.role == "holder"))
-        return cls(
-            ledger,
-            record,
-            holders,
-            listed,
-            sum(system.held for system in ledger.systems.values()),
-            sum(system.erased for system in ledger.systems.values()),
-            sum(system.reheld for system in ledger.systems.values()),
-            head,
-        )
+        return cls(ledger, record, listed, held, erased, reheld, head)
+
+
+@dataclass(frozen=True, slots=True)
+class _RowTree:
+    """A row file, and the tree over it."""
+
+    file: RowFile
+    read: tree.Read
+
+    @classmethod
+    def of(cls, file: RowFile) -> Self:
+        read = tree.subtree_reader(file.leaves())
+        # All levels are hashed now: threads share this reader, which makes them when first asked.
+        tree.Frontier.read(len(file), read)
+        return cls(file, read)
+
+    def find(self, index: Hash) -> int:
+        """Return the position of an index. Raises `Conflict`: `row/unknown`."""
+        at = bisect_left(self.file.indexes, index)
+        if at == len(self.file) or self.file.indexes[at] != index:
+            raise Conflict("row/unknown", "the row file has no row with this index")
+        return at
+
+
+class _RowTrees:
+    """The row files that were asked for last: whoever asks for one row of a file often asks for all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._trees: OrderedDict[Hash, _RowTree] = OrderedDict()
+
+    def get(self, root: Hash) -> _RowTree | None:
+        with self._lock:
+            if root in self._trees:
+                self._trees.move_to_end(root)
+            return self._trees.get(root)
+
+    def put(self, root: Hash, rows: _RowTree) -> None:
+        with self._lock:
+            self._trees[root] = rows
+            while len(self._trees) > 1 and sum(len(each.file) for each in self._trees.values()) > _CACHED_ROWS:
+                self._trees.popitem(last=False)
 
 
 class Node:
@@ -169,11 +205,14 @@ class Node:
         self._history = History(self._log, public, private, snapshots)
         self._views: tuple[View, ...] = ()  # oldest first; replaced whole
         self._names: dict[str, PartyRecord] = {}
+        self._parsing = threading.BoundedSemaphore(_PARSERS)
+        self._row_trees = _RowTrees()
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._stepping = threading.Lock()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._writing: threading.Thread | None = None
         self._fault: AttestError | None = None
         self._crash: BaseException | None = None
         self._stepped_at: float | None = None
@@ -293,7 +332,8 @@ class Node:
             self._keys.receipts, self.origin, issued_at=record.time, size=record.size, root=record.tree_root
         )
         view = View.of(ledger, record, before, head)
-        self._views = _within_memory((*self._views, view)[-VIEWS:])
+        views = (*self._views, view)[-VIEWS:]
+        self._views = views[first_that_fits([each.ledger for each in views]) :]
         with self._changed:
             self._changed.notify_all()
 
@@ -351,8 +391,9 @@ class Node:
         waiting = [leaf for leaf, _, state in claims if state == queue.ROWS]
         if waiting:
             self._check_intake()
-            file = RowFile.parse(rows)
-            if (found := file.root()) != root:
+            with self._parsing:
+                found = RowFile.parse(rows).root()
+            if found != root:
                 raise Refuted("rows/root", f"the rows have root {found.hex()}, the statement says {root.hex()}")
             self._private.put([(upload_name(root), rows)])
             now = int(self._clock())
@@ -629,7 +670,7 @@ class Node:
 
     def _summary(self, view: View, party: str, name: PartyRecord) -> dict[str, Any]:
         head = view.ledger.parties[party]
-        systems = view.holders.get(party, ())
+        systems = view.ledger.systems_of(party)
         return {
             "id": party,
             "name": name.name,
@@ -654,7 +695,7 @@ class Node:
                 "reheld": system.reheld,
                 "entries": system.entries,
             }
-            for system in view.holders.get(party, ())
+            for system in view.ledger.systems_of(party)
         ]
 
     # --- proofs ---
@@ -673,7 +714,7 @@ class Node:
             raise Malformed("lookup/locators", f"{len(locators)} locators, want 1 to {MAX_LOCATORS}")
         view = self.view_at(size)
         head = self._holder(view, holder)
-        systems = view.holders.get(holder, ())
+        systems = view.ledger.systems_of(holder)
         names = {system.system for system in systems}
         for indexes in locators:
             if odd := sorted(names ^ indexes.keys()):
@@ -721,11 +762,12 @@ class Node:
         payload = statement.payload
         if not isinstance(payload, Hold | Tombstone):
             raise Conflict("row/unknown", f"{payload.KIND} has no row file")
-        file = RowFile.parse(self._history.rows(payload.root))
-        at = bisect_right(file.indexes, index) - 1
-        if at < 0 or file.indexes[at] != index:
-            raise Conflict("row/unknown", "the row file has no row with this index")
-        proof = prove_row(file, at)
+        rows = self._row_trees.get(payload.root)
+        if rows is None:
+            with self._parsing:
+                rows = _RowTree.of(RowFile.parse(self._history.rows(payload.root)))
+            self._row_trees.put(payload.root, rows)
+        at = rows.find(index)
         party = queue.party_of(statement)
         head = self._holder(view, party)
         after = self._log.epoch_after(position)
@@ -742,8 +784,8 @@ class Node:
                     "system": statement.stream,
                     "entry": position,
                     "position": at,
-                    "commitment": encode_base64(proof.commitment),
-                    "path": [encode_base64(node) for node in proof.path],
+                    "commitment": encode_base64(rows.file.commitments[at]),
+                    "path": [encode_base64(node) for node in tree.inclusion_path(at, len(rows.file), rows.read)],
                 }
             ],
         }
@@ -818,7 +860,8 @@ class Node:
         settled_at: int | None = None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            self.step()
+            with contextlib.suppress(Conflict):  # another process was first; so it does the work
+                self.step()
             with self._db.read() as transaction:
                 queued = queue.find(transaction, statement.leaf)
             if queued is not None and queued.error is not None:
@@ -881,6 +924,10 @@ class Node:
             if self.leading:
                 self.leading = False
                 self.sequencer.lease.release()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database, and of nothing else."""
         self._db.close()
 
     def _run(self) -> None:
@@ -902,20 +949,28 @@ class Node:
             raise
 
     def _snapshot(self, *, due: bool) -> None:
-        """Write a snapshot if much has changed since the last one, or, when `due`, if anything has."""
+        """Write a snapshot beside the work if much has changed since the last one; when `due`, now if anything has."""
         ours = self.sequencer
         rows, entries = ours.rows_since_snapshot, ours.entries_since_snapshot
         much = rows >= self.config.snapshot_rows or entries >= self.config.snapshot_entries
-        if not self._views or not (much or (due and entries)):
-            return
-        view = self.view
+        busy = self._writing is not None and self._writing.is_alive()
+        if self._views and (much or (due and entries)) and not (busy and not due):
+            if self._writing is not None:
+                self._writing.join()
+            ours.rows_since_snapshot = ours.entries_since_snapshot = 0
+            self._writing = threading.Thread(target=self._write_snapshot, args=[self.view], name="snapshot")
+            self._writing.start()
+        if due and self._writing is not None:
+            self._writing.join()
+            self._writing = None
+
+    def _write_snapshot(self, view: View) -> None:
         try:
-            self._public.check_space()
+            self._private.check_space()
             self._history.write(view.ledger, view.record)
         except (AttestError, OSError) as error:
             # A snapshot only shortens the next start.
             _report("snapshot", error)
-        ours.rows_since_snapshot = ours.entries_since_snapshot = 0
 
 
 def _report(what: str, error: Exception) -> None:
@@ -940,19 +995,6 @@ def _expected_seq(draft: Draft, party: str, stream: str) -> int | None:
         return head.recovery
     system = draft.system((party, stream))
     return None if system is None else system.entries
-
-
-def _within_memory(views: tuple[View, ...]) -> tuple[View, ...]:
-    """Drop the oldest views where they keep too many rewritten copies of large maps alive."""
-    generations: dict[tuple[str, str], set[int]] = {}
-    for n in range(len(views) - 1, -1, -1):
-        for name, states in views[n].ledger.maps.items():
-            if getattr(states, "size", 0) >= _LARGE:
-                seen = generations.setdefault(name, set())
-                seen.add(getattr(states, "generation", 0))
-                if len(seen) > _GENERATIONS:
-                    return views[n + 1 :]
-    return views
 
 
 def _key(item: Any) -> dict[str, Any]:

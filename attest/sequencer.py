@@ -15,7 +15,7 @@ from typing import Final
 
 from attest.config import Config
 from attest.encoding import Hash
-from attest.errors import AttestError, Conflict, Refuted, Unavailable
+from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, sign_checkpoint
 from attest.formats.receipt import sign_refusal
 from attest.formats.rows import RowFile
@@ -35,7 +35,9 @@ from attest.formats.statement import (
     sign_statement,
 )
 from attest.ledger.epoch import Draft, Ledger
+from attest.ledger.rules import SystemId
 from attest.ledger.transition import prove_transition
+from attest.statemap import StateMap
 from attest.store import log as log_store
 from attest.store import queue
 from attest.store.db import Clock, Database
@@ -46,9 +48,12 @@ from attest.store.log import EpochRecord, LogStore
 from attest.store.tiles import stored_root, write_tiles
 
 CHECKPOINT: Final = "checkpoint"
+VIEWS: Final = 60  # published checkpoints that readers can go back to
 MARGIN_S: Final = 5  # a refusal comes this long before the promise runs out
 _READ_AHEAD: Final = 200  # statements fetched at a time
 _CLEAN_S: Final = 60
+_GENERATIONS: Final = 3  # rewritten copies of large maps that older ledgers may keep in memory
+_LARGE: Final = 100_000  # keys
 
 Announce = Callable[[Ledger, EpochRecord], None]
 
@@ -105,7 +110,7 @@ class Sequencer:
         self._announce = announce
         self.lease = lease or Lease(db, clock, config.lease_s)
         self._ledger: Ledger | None = None
-        self._unannounced: deque[tuple[Ledger, EpochRecord]] = deque()
+        self._unannounced: deque[tuple[Ledger, EpochRecord]] = deque(maxlen=VIEWS)
         self._uploads: dict[Hash, bytes] = {}  # row files of the epoch that is about to be published
         self._checked: Checkpoint | None = None  # the published checkpoint that is known to be ours
         self._cleaned = 0
@@ -126,8 +131,10 @@ class Sequencer:
             Conflict: `register/moved`, `sequencer/lease`: another process was first; the next step starts afresh.
         """
         leading = lead and self.lease.acquire()
+        # In this order: what is published was committed before.
+        published = self._history.public.get(CHECKPOINT)
         head = self._log.last_epoch()
-        visible = self._check_published(head)
+        visible = self._check_published(published, head)
         if head is None:
             return Step(leading, 0, 0, None)
         size = 0 if visible is None else visible.size
@@ -136,10 +143,10 @@ class Sequencer:
             self._tell(size)
             return Step(False, 0, 0, None)
         if size < head.size:
-            self._publish(size, head)
+            published = self._publish(published, size, head)
         self._tell(head.size)
         self._clean()
-        return self._sequence(head)
+        return self._sequence(head, published)
 
     def begin(self, genesis: Statement) -> EpochRecord:
         """Start a log with its entry 0 and its first epoch. Raises `Conflict`: `sequencer/exists`."""
@@ -150,11 +157,10 @@ class Sequencer:
         self._ledger = new_ledger()
         plan = _Plan(Draft(self._ledger), int(self._clock()))
         plan.draft.add(genesis)
-        return self._commit(plan, None)
+        return self._commit(plan, None, None)
 
-    def _check_published(self, head: EpochRecord | None) -> Checkpoint | None:
+    def _check_published(self, encoded: bytes | None, head: EpochRecord | None) -> Checkpoint | None:
         """Compare what everybody can see with what the database says we signed."""
-        encoded = self._history.public.get(CHECKPOINT)
         visible = None if encoded is None else SignedCheckpoint.parse(encoded).checkpoint
         known = max(0 if visible is None else visible.size, 0 if self._ledger is None else self._ledger.size)
         if known > (0 if head is None else head.size):
@@ -192,6 +198,8 @@ class Sequencer:
             self.entries_since_snapshot += done.ledger.size - self._ledger.size
             self._ledger = done.ledger
             self._unannounced.append((done.ledger, done.record))
+            for _ in range(first_that_fits([ledger for ledger, _ in self._unannounced])):
+                self._unannounced.popleft()
 
     def _tell(self, size: int) -> None:
         while self._unannounced and self._unannounced[0][1].size <= size:
@@ -199,8 +207,12 @@ class Sequencer:
 
     # --- publishing ---
 
-    def _publish(self, old_size: int, head: EpochRecord) -> None:
-        """Make an epoch visible: first all it implies, durably, and only then its checkpoint. Twice is fine."""
+    def _publish(self, old: bytes | None, old_size: int, head: EpochRecord) -> bytes:
+        """Make an epoch visible: first all it implies, durably, and only then its checkpoint. Twice is fine.
+
+        Args:
+            old: the published checkpoint, of `old_size` entries.
+        """
         public, private = self._history.public, self._history.private
         roots = self._log.roots(old_size, head.size)
         for root in roots:
@@ -211,9 +223,10 @@ class Sequencer:
         # What readers will get, not what we remember: a flipped bit stops here, before anybody relies on it.
         if stored_root(public, head.size) != head.tree_root:
             raise Unavailable("sequencer/tiles", f"the tiles do not lead to the signed root of {head.size} entries")
-        public.replace(CHECKPOINT, head.checkpoint.encode())
+        public.replace(CHECKPOINT, old, new := head.checkpoint.encode())
         self._uploads = {}
         private.delete(map(upload_name, roots))
+        return new
 
     def _clean(self) -> None:
         """Forget uploads that nobody wants and transition proofs that are older than promised."""
@@ -238,7 +251,7 @@ class Sequencer:
 
     # --- sequencing ---
 
-    def _sequence(self, head: EpochRecord) -> Step:
+    def _sequence(self, head: EpochRecord, published: bytes | None) -> Step:
         now = int(self._clock())
         # An epoch's time only grows. A clock that was set back has to come past it again.
         if now <= head.time:
@@ -253,7 +266,7 @@ class Sequencer:
         plan = self._plan(pending, now)
         count, refused = len(plan.draft.entries), len(plan.rejections)
         if count or quiet:
-            return Step(True, count, refused, self._commit(plan, head))
+            return Step(True, count, refused, self._commit(plan, head, published))
         if plan.rejections:
             with self._db.write() as transaction:
                 self.lease.confirm(transaction)
@@ -266,7 +279,7 @@ class Sequencer:
             raise ValueError("no ledger to plan over")
         return _Planner(self, _Plan(Draft(self._ledger), now)).run(pending)
 
-    def _commit(self, plan: _Plan, head: EpochRecord | None) -> EpochRecord:
+    def _commit(self, plan: _Plan, head: EpochRecord | None, published: bytes | None) -> EpochRecord:
         """Sign the planned epoch, commit it, publish it."""
         base, draft = self._ledger, plan.draft
         if base is None or draft.genesis is None:
@@ -312,7 +325,7 @@ class Sequencer:
         self.entries_since_snapshot += after.size - base.size
         # 3. Publish.
         self._history.private.put([(transition_name(record.number), transition)])
-        self._publish(0 if head is None else head.size, record)
+        self._publish(published, 0 if head is None else head.size, record)
         self._tell(record.size)
         return record
 
@@ -341,6 +354,21 @@ class Sequencer:
     def rows(self, root: Hash) -> RowFile:
         """Return the row file of a pending statement."""
         return RowFile.parse(self._history.rows(root))
+
+    def check_upload(self, statement: Statement) -> None:
+        """Check that it is the statement which is wrong, and not our copy of its row file.
+
+        Raises:
+            Unavailable: `store/damaged`. A refusal for our own fault would be a lie with our signature under it.
+        """
+        if isinstance(statement.payload, Hold | Tombstone):
+            root = statement.payload.root
+            try:
+                found = RowFile.parse(self._history.rows(root)).root()
+            except Malformed:
+                found = None
+            if found != root:
+                raise Unavailable("store/damaged", f"the stored row file {root.hex()} is damaged")
 
     def refusal(self, plan: _Plan, leaf: Hash, error: AttestError) -> queue.Rejection:
         """Sign a refusal at the plan's position."""
@@ -437,6 +465,8 @@ class _Planner:
                 raise
             return []  # not decided; the row file may come back
         except AttestError as error:
+            if error.code.startswith("rows/"):
+                self._sequencer.check_upload(statement)
             plan.rejections.append(self._sequencer.refusal(plan, statement.leaf, error))
             return []
         if accepted is None:
@@ -485,6 +515,18 @@ class _Planner:
             plan.row_count += len(rows)
             plan.uploads[payload.root] = rows.encoded
         return statement
+
+
+def first_that_fits(ledgers: Sequence[Ledger]) -> int:
+    """Return where to cut a list, oldest first, so that it keeps few rewritten copies of large maps alive."""
+    generations: defaultdict[SystemId, set[int]] = defaultdict(set)
+    for n in range(len(ledgers) - 1, -1, -1):
+        for name, states in ledgers[n].maps.items():
+            if isinstance(states, StateMap) and states.size >= _LARGE:
+                generations[name].add(states.generation)
+                if len(generations[name]) > _GENERATIONS:
+                    return n + 1
+    return 0
 
 
 def check_genesis(ledger: Ledger, config: Config, keys: LogKeys) -> None:

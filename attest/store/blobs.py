@@ -6,6 +6,7 @@ the checkpoint alone), `exists`, `delete`, `names`.
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import secrets
@@ -39,8 +40,13 @@ class Blobs(Protocol):
             Unavailable: `store/full`.
         """
 
-    def replace(self, name: str, content: bytes) -> None:
-        """Store a file durably in place of the one there is. Raises `Unavailable`: `store/full`."""
+    def replace(self, name: str, old: bytes | None, new: bytes) -> None:
+        """Store a file durably in place of the one there is.
+
+        Raises:
+            Conflict: `store/moved`, it is no longer `old` (None: no file) that is there.
+            Unavailable: `store/full`.
+        """
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove files; those that are not there do not matter."""
@@ -93,12 +99,15 @@ class DirectoryBlobs:
             for folder in folders:
                 _sync_folder(folder)
 
-    def replace(self, name: str, content: bytes) -> None:
+    def replace(self, name: str, old: bytes | None, new: bytes) -> None:
         """See `Blobs`."""
         path = self._path(name)
         with _full_disk():
             folders = self._make_folder(path.parent)
-            with _written(path, content) as temporary:
+            # A process that slept while another took over would put its old file back.
+            with _written(path, new) as temporary, _locked(path.parent):
+                if self.get(name) != old:
+                    raise Conflict("store/moved", f"another process replaced {name}")
                 temporary.replace(path)
             for folder in (*folders, path.parent):
                 _sync_folder(folder)
@@ -165,6 +174,17 @@ def _written(path: Path, content: bytes) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a block that takes the same folder's lock."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

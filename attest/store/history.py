@@ -7,6 +7,7 @@ and renamed, and loaded only if it leads to the roots that its epoch signed.
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from attest.store.tiles import stored_frontier
 FORMAT: Final = "attest-snapshot/1"
 MAX_MANIFEST: Final = 1 << 28  # bytes
 _KEPT: Final = 2  # snapshots
+_ABANDONED_S: Final = 21_600  # after which a snapshot that nobody renamed is removed
 
 
 def new_ledger() -> Ledger:
@@ -122,6 +124,10 @@ class History:
         target = self.snapshots / str(record.number)
         if target.exists():
             return
+        self.snapshots.mkdir(parents=True, exist_ok=True)
+        for left in self.snapshots.glob(".new-*"):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
         aside = self.snapshots / f".new-{secrets.token_hex(8)}"
         aside.mkdir(parents=True)
         try:
@@ -147,11 +153,11 @@ class History:
             _sync(aside)
             aside.rename(target)
             _sync(self.snapshots)
-        except FileExistsError:
-            shutil.rmtree(aside, ignore_errors=True)
         except OSError:
             shutil.rmtree(aside, ignore_errors=True)
-            raise
+            # Another process on the same directory wrote this one first.
+            if not target.exists():
+                raise
         for number in self._numbers()[:-_KEPT]:
             shutil.rmtree(self.snapshots / str(number), ignore_errors=True)
 
