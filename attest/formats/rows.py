@@ -85,7 +85,10 @@ class RowProof:
         return self.row[32:]
 
     def verify(self, count: int, root: Hash) -> None:
-        """Check the row against a statement's row file. Raises what `tree.verify_inclusion` raises."""
+        """Check the row against a statement's row file. Raises `rows/size`, and what `tree.verify_inclusion` raises."""
+        # A signed root may lie over leaves of any length; only 64 bytes are an index and a commitment.
+        if len(self.row) != ROW:
+            raise Malformed("rows/size", f"a row of {len(self.row)} bytes, want {ROW}")
         tree.verify_inclusion(tree.leaf_hash(self.row), self.position, count, root, list(self.path))
 
 
