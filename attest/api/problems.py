@@ -131,9 +131,7 @@ def _http(error: HTTPException) -> Response:
             response = problem(Malformed("http/range", f"want one range within {error.length} bytes"))
             response.headers["Content-Range"] = f"bytes */{error.length}"
         case HTTPException(code=404):
-            response = problem(
-                Unavailable("http/not-found", "nothing is served at this path", hint="see /openapi.json")
-            )
+            response = problem(Conflict("http/not-found", "nothing is served at this path", hint="see /openapi.json"))
         case _:
             response = problem(Malformed("http/request", "this request cannot be read"))
     return response

@@ -126,9 +126,7 @@ class Reads:
         """Answer with the transition proof of an epoch."""
         found = self.node.transition(parse_decimal(epoch))
         if found is None:
-            raise Unavailable(
-                "transition/unknown", "no such epoch, or its proof is no longer kept", hint="replay the log"
-            )
+            raise Conflict("transition/unknown", "no such epoch, or its proof is no longer kept", hint="replay the log")
         return read(found, CBOR, MINUTE)
 
     # --- keys ---

@@ -34,11 +34,11 @@ def _locators(value: Any) -> str:
         (LOOKUP.encode("utf-16"), "encoding/utf8"),
         (b'{"holder": "\xff"}', "encoding/utf8"),
         (b'{"holder": "\xed\xa0\x80"}', "encoding/utf8"),
-        ('{"holder": "\\ud800", "locators": []}', "json/field"),
+        ('{"holder": "\\ud800", "locators": []}', "encoding/utf8"),
         ('{"holder": "acme.example", "holder": "acme.example", "locators": []}', "json/duplicate-key"),
         (f'{{"holder": "acme.example", "locators": [{{"crm": "{INDEX}", "crm": "{INDEX}"}}]}}', "json/duplicate-key"),
         (LOOKUP[:-1] + ', "extra": 1}', "json/field"),
-        (LOOKUP[:-1] + ', "\\ud800": 1}', "json/field"),
+        (LOOKUP[:-1] + ', "\\ud800": 1}', "encoding/utf8"),
         (LOOKUP[:-1] + ', "size": null}', "json/field"),
         (LOOKUP[:-1] + ', "size": true}', "json/field"),
         (LOOKUP[:-1] + ', "size": "4"}', "json/field"),
@@ -233,7 +233,7 @@ def test_a_hostile_message_survives_cbor(shared: Site):
     """What is quoted from a request fits into a CBOR problem too."""
     answer = shared.client().post(
         "/proofs/lookup",
-        data=LOOKUP[:-1] + ', "\\ud800": 1}',
+        data=LOOKUP[:-1] + ', "\\u0000\\u202e\\uffff": 1}',
         content_type="application/json",
         headers={"Accept": "application/cbor"},
     )
