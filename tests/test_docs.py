@@ -1,0 +1,83 @@
+"""The commands that README and guides show are run, as shown, in an empty folder."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands_of(page: str, port: int) -> str:
+    """Return all `sh` blocks of a page as one script, on a port of our own."""
+    return "\n".join(SHELL.findall((ROOT / page).read_text())).replace("8765", str(port))
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Path]:
+    """A folder in which the tour of README has been taken; its service runs until the end."""
+    where = tmp_path_factory.mktemp("tour")
+    process = run(where, commands_of("README.md", port))
+    yield where
+    os.killpg(process.pid, signal.SIGTERM)
+
+
+def run(where: Path, script: str) -> subprocess.Popen[str]:
+    """Run a script with `attest` on the path; fail with everything it said."""
+    said = where / "said"
+    with said.open("w") as out:
+        process = subprocess.Popen(
+            ["bash", "-euxo", "pipefail", "-c", script],
+            cwd=where,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            text=True,
+            start_new_session=True,
+        )
+    if process.wait(timeout=120):
+        os.killpg(process.pid, signal.SIGTERM)
+        pytest.fail(said.read_text())
+    return process
+
+
+def test_the_tour_of_readme_works(folder: Path) -> None:
+    """Every command exits 0, and the last verdicts are what the text says."""
+    said = (folder / "said").read_text()
+
+    assert "holds\tnow.bundle\tclaim/holds" in said
+    assert "holds\tada.certificate\tclaim/holds" in said
+    assert "a certificate bundle" in said
+
+
+def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:
+    """The verifier's guide runs on what the tour has made."""
+    (folder / "policy").write_bytes((folder / "log/policy").read_bytes())
+    run(folder, commands_of("docs/guides/verifying.md", port))
+
+
+def test_no_page_has_commands_that_nothing_runs() -> None:
+    """A page with `sh` blocks is run here, or by the test that it names below."""
+    run_elsewhere = {"docs/guides/holder.md": "tests/holder", "docs/guides/operator.md": "tests/service"}
+    pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
+    shown = {page for page in pages if SHELL.search((ROOT / page).read_text())}
+
+    assert "README.md" in shown
+    for page in shown - {"README.md", "docs/guides/verifying.md"}:
+        tests = ROOT / run_elsewhere[page]
+        assert any(Path(page).name in test.read_text() for test in tests.glob("test_*.py")), page
