@@ -1,5 +1,6 @@
 """Putting the endpoints together: routes, headers, counters, the request log."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,7 @@ from attest.api import problems
 from attest.api.answers import HOUR, NO_STORE, plain, read_json
 from attest.api.backend import Node
 from attest.api.inputs import check_query
-from attest.api.limits import WriteLimit
+from attest.api.limits import Uploads, WriteLimit
 from attest.api.openapi import document
 from attest.api.reads import Reads
 from attest.api.writes import Writes
@@ -41,7 +42,9 @@ def create_app(
     node: Node,
     *,
     wait_s: float = 2.0,
+    max_waiting: int = 8,
     max_body: int = 64 << 20,
+    max_uploads: int = 256 << 20,
     writes_per_minute: int | None = None,
     registry: CollectorRegistry | None = None,
     clock_s: Callable[[], float] = time.monotonic,
@@ -50,7 +53,9 @@ def create_app(
 
     Args:
         wait_s: how long a write waits for its receipt before it answers 202.
+        max_waiting: how many writes may wait at once; others are answered 202 immediately.
         max_body: bytes; row files above it are refused even where the log's limits allow them.
+        max_uploads: bytes of row files that may be in memory at once, at least `max_body`; beyond, 503.
         writes_per_minute: for each address; None for no limit.
         registry: where request counters go and what /metrics shows; a new one if None.
         clock_s: seconds, never going back; for the limit on writes.
@@ -60,7 +65,14 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = True
     registry = registry or CollectorRegistry()
-    writes = Writes(node, WriteLimit(writes_per_minute, clock_s), wait_s, max_body)
+    writes = Writes(
+        node,
+        WriteLimit(writes_per_minute, clock_s),
+        Uploads(max_uploads),
+        threading.Semaphore(max_waiting),
+        wait_s,
+        max_body,
+    )
     routes = _routes(Reads(node), writes, registry)
     for route in routes:
         app.add_url_rule(route.rule, _endpoint(route.method, route.rule), route.view, methods=[route.method])

@@ -1,10 +1,11 @@
-"""A token bucket for each address that writes."""
+"""Bounds on what clients can make this process do: how often they write, how much it reads and how many wait."""
 
 import ipaddress
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from attest.errors import Unavailable
@@ -46,6 +47,27 @@ class WriteLimit:
                 self._buckets.popitem(last=False)
         if not enough:
             raise TooMany(max(1, math.ceil((1 - tokens) / rate_s)))
+
+
+class Uploads:
+    """Lets bodies into memory, all at once at most `most` bytes; the servers in front keep the rest on disk."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Reserve room for a body while it is worked on. Raises `Unavailable`: `http/busy`."""
+        with self._lock:
+            if size > self._free:
+                raise Unavailable("http/busy", "too many uploads at once", hint="try again in a moment")
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._free += size
 
 
 def _network(address: str) -> str:

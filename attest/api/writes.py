@@ -3,6 +3,7 @@
 Spec: draft-ietf-scitt-scrapi-11; docs/spec/http.md#writes.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,7 +28,7 @@ from attest.api.answers import (
 )
 from attest.api.backend import Node, Submission
 from attest.api.inputs import body_length, check_body, path_hash, path_leaf, read_body
-from attest.api.limits import WriteLimit
+from attest.api.limits import Uploads, WriteLimit
 from attest.api.problems import problem, registration_failed
 from attest.encoding import encode_base64, encode_base64url, encode_cbor
 from attest.errors import AttestError, Conflict, Malformed
@@ -42,6 +43,8 @@ class Writes:
 
     node: Node
     limit: WriteLimit
+    uploads: Uploads
+    waiting: threading.Semaphore
     wait_s: float
     max_body: int
 
@@ -65,7 +68,8 @@ class Writes:
             raise Malformed("rows/limit", f"{length} bytes, at most {most} are taken")
         if not length or length % ROW:
             raise Malformed("rows/size", f"{length} bytes, want whole rows of {ROW} bytes and at least one")
-        submissions = self.node.put_rows(root_hash, read_body(length))
+        with self.uploads.hold(length):
+            submissions = self.node.put_rows(root_hash, read_body(length))
         deadline = time.monotonic() + self.wait_s
         submissions = [self._wait(submission, deadline) for submission in submissions]
         if len(submissions) == 1:
@@ -77,7 +81,13 @@ class Writes:
     def _wait(self, submission: Submission, deadline: float) -> Submission:
         if submission.state != "pending" or (left := deadline - time.monotonic()) <= 0:
             return submission
-        return self.node.wait(submission.leaf, left)
+        # Statements that number ahead never come up while they wait: they must not take every thread with them.
+        if not self.waiting.acquire(blocking=False):
+            return submission
+        try:
+            return self.node.wait(submission.leaf, left)
+        finally:
+            self.waiting.release()
 
     def _became(self, submission: Submission) -> Response:
         if submission.state == "refused":

@@ -1,8 +1,9 @@
-"""The limit on writes."""
+"""The limits on writes."""
 
 import pytest
 
-from attest.api.limits import MAX_ADDRESSES, TooMany, WriteLimit
+from attest.api.limits import MAX_ADDRESSES, TooMany, Uploads, WriteLimit
+from attest.errors import Unavailable
 
 
 class _Clock:
@@ -78,3 +79,22 @@ def test_memory_stays_bounded():
         limit.take(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
 
     assert len(limit._buckets) == MAX_ADDRESSES
+
+
+def test_uploads_fill_memory_up_to_a_bound():
+    """What does not fit beside the rest is told to come back, and fits again once the rest is done."""
+    uploads = Uploads(100)
+    with uploads.hold(60), uploads.hold(40):
+        with pytest.raises(Unavailable) as refused, uploads.hold(1):
+            pass
+        assert refused.value.code == "http/busy"
+    with uploads.hold(100):
+        pass
+
+
+def test_an_upload_that_fails_gives_its_room_back():
+    """Room is not lost with a refused file."""
+    uploads = Uploads(100)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="refused"), uploads.hold(100):
+            raise ValueError("refused")

@@ -151,9 +151,9 @@ def test_a_refusal_is_kept_and_served(site: Site, accept: str):
     assert refusal(absent)[2]
 
 
-def test_an_unknown_entry_is_not_found(site: Site):
+def test_an_unknown_entry_is_not_found(shared: Site):
     """404, with a code, for an entry nobody submitted; also below it."""
-    client = site.client()
+    client = shared.client()
     for path in ("", "/statement", "/promise"):
         answer = client.get(f"/entries/{'A' * 43}{path}")
 
@@ -161,9 +161,9 @@ def test_an_unknown_entry_is_not_found(site: Site):
 
 
 @pytest.mark.parametrize("entry_id", ["A", "A" * 42, "A" * 44, "A" * 42 + "B", "A" * 42 + "=", "é" * 43, "..", "a b"])
-def test_an_entry_id_has_one_spelling(site: Site, entry_id: str):
+def test_an_entry_id_has_one_spelling(shared: Site, entry_id: str):
     """Anything but canonical base64url of 32 bytes is malformed."""
-    answer = site.client().get(f"/entries/{entry_id}")
+    answer = shared.client().get(f"/entries/{entry_id}")
 
     assert (answer.status_code, answer.json["code"]) == (400, "encoding/base64url")
     assert answer.json["title"] == "Invalid locator"
@@ -202,11 +202,11 @@ def test_receipts_have_two_media_types(site: Site):
 
 
 @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/json", "application/cose+x", "*/*"])
-def test_a_body_of_another_type_is_refused(site: Site, content_type: str | None):
+def test_a_body_of_another_type_is_refused(shared: Site, content_type: str | None):
     """415 for anything but the types of the contract."""
-    client, rows = site.client(), site.rows()
+    client, rows = shared.client(), shared.rows()
     answers = [
-        client.post("/entries", data=site.hold(rows).entry, content_type=content_type),
+        client.post("/entries", data=shared.hold(rows).entry, content_type=content_type),
         client.put(f"/rows/{rows.root().hex()}", data=rows.encoded, content_type=content_type),
         client.post(
             "/proofs/lookup", data=b"{}", content_type=content_type if content_type != "application/json" else ""
@@ -216,9 +216,9 @@ def test_a_body_of_another_type_is_refused(site: Site, content_type: str | None)
     assert [(a.status_code, a.json["code"]) for a in answers] == [(415, "http/content-type")] * 3
 
 
-def test_content_codings_are_refused(site: Site):
+def test_content_codings_are_refused(shared: Site):
     """A body counts as it is: nothing is unpacked here."""
-    client, rows = site.client(), site.rows()
+    client, rows = shared.client(), shared.rows()
     answer = _put(client, rows, **{"Content-Encoding": "gzip"})
 
     assert (answer.status_code, answer.json["code"]) == (415, "http/content-encoding")
@@ -232,7 +232,9 @@ def test_content_codings_are_refused(site: Site):
         ("/proofs/lookup", "POST", "application/json", 8 << 20, "json/size"),
     ],
 )
-def test_no_body_is_read_beyond_its_bound(site: Site, path: str, method: str, content_type: str, limit: int, code: str):
+def test_no_body_is_read_beyond_its_bound(
+    shared: Site, path: str, method: str, content_type: str, limit: int, code: str
+):
     """413 by the declared length alone: not a byte of the body is read."""
 
     class Body:
@@ -240,7 +242,7 @@ def test_no_body_is_read_beyond_its_bound(site: Site, path: str, method: str, co
             raise AssertionError("read")
 
     environ = {"wsgi.input": Body(), "CONTENT_LENGTH": str(limit + 64)}
-    answer = site.client().open(path, method=method, content_type=content_type, environ_overrides=environ)
+    answer = shared.client().open(path, method=method, content_type=content_type, environ_overrides=environ)
 
     assert (answer.status_code, answer.json["code"]) == (413, code)
 
@@ -254,9 +256,9 @@ def test_no_body_is_read_beyond_its_bound(site: Site, path: str, method: str, co
         ("/proofs/lookup", "POST", "application/json"),
     ],
 )
-def test_a_body_needs_its_length(site: Site, path: str, method: str, content_type: str, length: str):
+def test_a_body_needs_its_length(shared: Site, path: str, method: str, content_type: str, length: str):
     """411 without a decimal Content-Length."""
-    answer = site.client().open(
+    answer = shared.client().open(
         path, method=method, content_type=content_type, environ_overrides={"CONTENT_LENGTH": length}
     )
 
@@ -278,25 +280,25 @@ def test_a_body_that_ends_early_is_refused(site: Site):
 
 
 @pytest.mark.parametrize("size", [1, 63, 65, 127])
-def test_a_row_file_is_whole_rows(site: Site, size: int):
+def test_a_row_file_is_whole_rows(shared: Site, size: int):
     """400 for a length that is no multiple of 64."""
-    answer = site.client().put(f"/rows/{'a' * 64}", data=b"x" * size, content_type=OCTETS)
+    answer = shared.client().put(f"/rows/{'a' * 64}", data=b"x" * size, content_type=OCTETS)
 
     assert (answer.status_code, answer.json["code"]) == (400, "rows/size")
 
 
 @pytest.mark.parametrize("root", ["a", "A" * 64, "a" * 63, "a" * 65, "g" * 64, "..", "%00" * 32])
-def test_a_root_has_one_spelling(site: Site, root: str):
+def test_a_root_has_one_spelling(shared: Site, root: str):
     """400 for anything but 64 lower-case hex digits."""
-    client = site.client()
+    client = shared.client()
 
     for answer in (client.put(f"/rows/{root}", data=b"x" * 64, content_type=OCTETS), client.get(f"/rows/{root}")):
         assert (answer.status_code, answer.json["code"]) == (400, "encoding/hex")
 
 
-def test_a_row_file_that_nobody_asked_for_is_refused(site: Site):
+def test_a_row_file_that_nobody_asked_for_is_refused(shared: Site):
     """409: only a pending statement opens the door."""
-    answer = _put(site.client(), site.rows())
+    answer = _put(shared.client(), shared.rows())
 
     assert answer.status_code == 409
     assert answer.json["code"].startswith("rows/")
@@ -335,10 +337,10 @@ def test_a_stranger_is_not_trusted(site: Site):
     assert (forged.status_code, forged.json["code"]) == (422, "signature/invalid")
 
 
-def test_garbage_is_malformed(site: Site):
+def test_garbage_is_malformed(shared: Site):
     """400 for bytes that are no statement."""
     for body in (b"\xd2", b"x" * 100, b"\xd2\x84" + b"\x9f" * 1000, b"\xd2" + b"\x81" * 1000):
-        answer = site.client().post("/entries", data=body, content_type=COSE)
+        answer = shared.client().post("/entries", data=body, content_type=COSE)
 
         assert answer.status_code == 400
         assert answer.json["code"].split("/")[0] in ("statement", "cbor")
@@ -376,3 +378,25 @@ def test_locations_follow_the_mount_point_and_no_header(site: Site):
 
     assert answer.headers["Location"] == f"/log/entries/{statement.entry_id}"
     assert "evil" not in str(answer.headers)
+
+
+def test_too_many_uploads_at_once_are_put_off(site: Site):
+    """503 with Retry-After where a row file would not fit into memory beside the others."""
+    client, rows = site.client(max_uploads=100), site.rows(2)
+    _post(client, site.hold(rows))
+
+    answer = _put(client, rows)
+
+    assert (answer.status_code, answer.json["code"]) == (503, "http/busy")
+    assert answer.headers["Retry-After"]
+
+
+def test_those_who_wait_do_not_take_every_thread(site: Site):
+    """Beyond so many waiting writes, the next is answered 202 at once."""
+    client = site.client(wait_s=30.0, max_waiting=0)
+    rows = site.rows()
+    _post(client, site.hold(rows))
+    start = time.monotonic()
+
+    assert _put(client, rows).status_code == 202
+    assert time.monotonic() - start < 10
