@@ -104,6 +104,22 @@ def tombstone_bundle(
     return _one_row("tombstone", log, holder, vrf_key, subject, system=system, entry_id=entry_id, size=size)
 
 
+def erasure_bundle(log: Asked, holder: str, vrf_key: bytes, subject: Subject, *, system: str) -> Bundle:
+    """Ask for the tombstone that set the subject's state in a system, whatever entry it is.
+
+    Raises:
+        Conflict: `prove/not-erased`, the system's newest state of the subject is not an erasure.
+        Unavailable: `prove/tombstone`, `prove/row`; and as `lookup_bundle`.
+    """
+    looked_up = lookup_bundle(log, holder, vrf_key, [subject])
+    shown = next((each.state for each in looked_up.states if each.system == system), None)
+    state = None if shown is None else State.parse(shown)
+    if state is None or state.status != ERASED:
+        raise Conflict("prove/not-erased", f"the newest state in {system} is not an erasure")
+    entry_id = _entry_id(log, holder, state.position)
+    return tombstone_bundle(log, holder, vrf_key, subject, system=system, entry_id=entry_id)
+
+
 def _one_row(
     kind: str,
     log: Asked,
@@ -185,13 +201,18 @@ def _until(found: dict[str, Any]) -> Callable[[int], bool]:
 def _find_tombstone(
     log: Asked, holder: str, shown: StateProof, state: State, subject: Subject, size: int
 ) -> dict[str, Any]:
-    page = log.entries(holder, before=state.position + 1, limit=1)["entries"]
-    if not page or page[0]["position"] != state.position:
-        raise Unavailable("prove/tombstone", f"the log does not list entry {state.position} as one of {holder}")
-    found = log.row(page[0]["entry_id"], subject.index(holder, shown.system), size)
+    found = log.row(_entry_id(log, holder, state.position), subject.index(holder, shown.system), size)
     if found is None:
         raise Unavailable("prove/tombstone", f"entry {state.position} has no row for this locator in {shown.system}")
     return found
+
+
+def _entry_id(log: Asked, holder: str, position: int) -> str:
+    page = log.entries(holder, before=position + 1, limit=1)["entries"]
+    if not page or page[0]["position"] != position:
+        raise Unavailable("prove/tombstone", f"the log does not list entry {position} as one of {holder}")
+    entry_id: str = page[0]["entry_id"]
+    return entry_id
 
 
 def _find_hold(

@@ -181,6 +181,11 @@ def erase_step_by_step(url: str) -> None:
     tell("The company erases them in the photo store and at its processor, and signs a tombstone for each.")
     erase("photos", "company/french-with-picture.csv")
     erase("cloud", "company/french.csv")
+    tell("His hold and his tombstone in the photo store are two statements that the company cannot take back:")
+    for kind in ("hold", "tombstone"):
+        keep = ("--kind", kind, "--system", "photos", "--url", url)
+        attest("prove", "riner.keepsake", *keep, "-o", f"riner-{kind}.bundle", quiet=True)
+        verify(f"riner-{kind}.bundle", code=0, want="held" if kind == "hold" else "erased")
     tell("Is he gone? Anybody with his keepsake can ask the log, and verify the answer offline.")
     prove("riner-1.bundle", url)
     verify("riner-1.bundle", code=3, want="not-excluded")
@@ -205,7 +210,7 @@ def erase_step_by_step(url: str) -> None:
 def lie(url: str) -> None:
     """Try to cheat; every attempt has its own code."""
     chapter("Now everybody lies")
-    attest("holder", "prove", BYSTANDER, "--dir", "faces", "-o", "bystander.bundle")
+    attest("holder", "prove", BYSTANDER, "--dir", "faces", "-o", "bystander.bundle", quiet=True)
 
     def forged(name: str, source: str, change: str) -> None:
         bundle = json.loads((DEMO / source).read_text())
@@ -224,8 +229,8 @@ def lie(url: str) -> None:
     tell("One bit of the certificate is changed:")
     forged("tampered.certificate", "riner.certificate", "tamper")
     verify("tampered.certificate", code=3)
-    tell("His certificate is shown for somebody else, whom the company still holds:")
-    verify("riner.certificate", code=3, asked=("--holder", HOLDER, "--locator", BYSTANDER))
+    tell("His tombstone is shown for somebody else, whom the company still holds:")
+    verify("riner-tombstone.bundle", code=3, asked=("--holder", HOLDER, "--locator", BYSTANDER))
     tell("The competitor, who never erased anybody, shows the other company's proof as its own:")
     verify("riner-3.bundle", code=3, asked=("--holder", RIVAL, "--locator", PERSON))
     tell("A look-up of somebody who is held is edited to say `never committed`:")
@@ -253,7 +258,7 @@ def finish(url: str, seconds: float, *, stay: bool) -> None:
             All of it took {seconds:.0f} seconds. In var/demo:
               policy      log/policy                     whom to trust: the log's public key
               keepsake    riner.keepsake                 his own; keep such a thing private
-              bundles     riner-1.bundle riner-2.bundle riner-3.bundle bystander.bundle
+              bundles     riner-hold.bundle riner-tombstone.bundle riner-1.bundle to riner-3.bundle bystander.bundle
               certificate riner.certificate
               {service}
             For example:

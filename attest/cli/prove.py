@@ -15,7 +15,7 @@ from attest.formats.keepsake import MAX_KEEPSAKE, Keepsake
 from attest.formats.policy import MAX_POLICY, Policy
 from attest.holder.client import LogClient
 from attest.ledger.verify import Question, Verdict, verify
-from attest.prover import Subject, certificate_bundle, lookup_bundle
+from attest.prover import Subject, certificate_bundle, erasure_bundle, hold_bundle, lookup_bundle
 
 _PATH: Any = click.Path(path_type=Path)
 _URL = click.option("--url", help="where the log, or a mirror, is served; by default https:// and the log's origin")
@@ -29,15 +29,27 @@ _OUTPUT = click.option("-o", "--output", "target", type=_PATH, required=True, me
 @click.argument("keepsake_file", type=_PATH, metavar="KEEPSAKE")
 @_URL
 @_POLICY
+@click.option(
+    "--kind",
+    type=click.Choice(["lookup", "hold", "tombstone"]),
+    default="lookup",
+    show_default=True,
+    help="the state in all systems, or one system's hold or tombstone",
+)
+@click.option("--system", help="for a hold or tombstone: in which system")
 @_OUTPUT
-def prove(keepsake_file: Path, url: str | None, policy_file: Path | None, target: Path) -> None:
-    """Fetch what all systems of the holder say about the subject of KEEPSAKE."""
+def prove(
+    keepsake_file: Path, url: str | None, policy_file: Path | None, kind: str, system: str | None, target: Path
+) -> None:
+    """Fetch what all systems of the holder say about the subject of KEEPSAKE, or one system's hold or tombstone."""
+    if (kind == "lookup") != (system is None):
+        raise click.UsageError("--system goes with --kind hold or tombstone, and these need it")
     keepsakes = _read((keepsake_file,))
     with _client(keepsakes, url, policy_file) as log:
-        bundle = lookup_bundle(log, keepsakes[0].holder, keepsakes[0].vrf_key, _subjects(keepsakes))
+        bundle = _fetch(log, keepsakes[0], kind, system)
     verdict = _checked(bundle, keepsakes, log.policy)
     _write(target, bundle)
-    output.line("lookup", target, "" if verdict is None else verdict.claim)
+    output.line(kind, target, "" if verdict is None else verdict.claim)
     _explain(verdict)
 
 
@@ -64,6 +76,18 @@ def certificate(keepsake_files: tuple[Path, ...], url: str | None, policy_file: 
     output.line("certificate", target, "" if verdict is None else verdict.claim)
     _explain(verdict)
     return output.OK if verdict is None else EXIT[verdict.outcome]
+
+
+def _fetch(log: LogClient, keepsake: Keepsake, kind: str, system: str | None) -> Bundle:
+    subject = Subject.kept(keepsake)
+    if system is None:
+        return lookup_bundle(log, keepsake.holder, keepsake.vrf_key, [subject])
+    if kind == "tombstone":
+        return erasure_bundle(log, keepsake.holder, keepsake.vrf_key, subject, system=system)
+    kept = next((hold for hold in keepsake.holds if hold.system == system), None)
+    if kept is None:
+        raise click.UsageError(f"the keepsake has no hold in {system}")
+    return hold_bundle(log, keepsake.holder, keepsake.vrf_key, subject, system=system, entry_id=kept.entry_id)
 
 
 def _read(paths: tuple[Path, ...]) -> list[Keepsake]:
