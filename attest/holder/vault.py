@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
@@ -29,6 +30,8 @@ from attest.formats.statement import Descriptor
 MAX_ROWS: Final = 65_536  # of one statement of ours
 PENDING, HELD, ERASED = 3, 1, 2  # of a commitment; a pending one is in no published statement yet
 OPEN, SIGNED, PUBLISHED, REFUSED = "open", "signed", "published", "refused"  # of a statement
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+HEAD: Final = "0001"  # the last step there
 ZERO_SALT: Final = bytes(32)
 
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -177,11 +180,18 @@ class Vault:
         self.engine.dispose()
 
     def _migrate(self) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
         with self.engine.begin() as connection:
+            if _version(connection) == HEAD:
+                return
+            config = Config()
+            config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError:
+                raise Unavailable(
+                    "vault/newer", "a newer version of attest wrote this vault", hint="install that version"
+                ) from None
 
     # --- names and values ---
 
@@ -244,9 +254,19 @@ class Vault:
             return {stream: int(count) for stream, count in connection.execute(query)}
 
     def add_statement(self, stream: str, kind: str, claims: dict[str, Any], release_at: int) -> int:
-        """Add a statement without rows; return its id."""
+        """Add a statement without rows, unless the same one waits already; return its id."""
+        encoded = encode_cbor(claims)
+        same = sa.select(_statements.c.id).where(
+            _statements.c.status == OPEN,
+            _statements.c.stream == stream,
+            _statements.c.kind == kind,
+            _statements.c.claims == encoded,
+        )
         with self.engine.begin() as connection:
-            return _insert_statement(connection, stream, kind, encode_cbor(claims), release_at, count=0)
+            found = connection.scalar(same)
+            if found is not None:
+                return int(found)
+            return _insert_statement(connection, stream, kind, encoded, release_at, count=0)
 
     def rows(self, statement: Outgoing) -> dict[Hash, Hash]:
         """Return index → commitment of the rows of a hold or tombstone."""
@@ -461,6 +481,12 @@ _WITH_SECRETS = sa.select(
 ).join(_secrets, _secrets.c.id == _commitments.c.id)  # fmt: skip
 
 
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("vault_version"):
+        return None
+    return str(connection.scalar(sa.text("SELECT version_num FROM vault_version")))
+
+
 def _outgoing(row: Any) -> Outgoing:
     found = dict(row._mapping)
     claims = decode_cbor(found.pop("claims"))
@@ -607,15 +633,23 @@ def _adopt_rows(connection: sa.Connection, system: int, statement: int, rows: di
 # --- SQLite ---
 
 
+# A rollback journal, not a write-ahead log: once a transaction that destroys a salt is over, the one file holds no copy
+# of it, whoever else was reading.
+PRAGMAS = {
+    "secure_delete": "ON",
+    "journal_mode": "DELETE",
+    "synchronous": "FULL",
+    "temp_store": "MEMORY",
+    "busy_timeout": "30000",
+    "foreign_keys": "ON",
+    "cache_size": "-65536",
+}
+
+
 def _configure_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's BEGIN is then the only one
-    # A rollback journal, not a write-ahead log: once a transaction that destroys a salt is over, the one file holds no
-    # copy of it, whoever else was reading.
-    for pragma in (
-        "secure_delete=ON", "journal_mode=DELETE", "synchronous=FULL", "temp_store=MEMORY", "busy_timeout=30000",
-        "foreign_keys=ON", "cache_size=-65536",
-    ):  # fmt: skip
-        connection.execute(f"PRAGMA {pragma}").close()
+    for name, value in PRAGMAS.items():
+        connection.execute(f"PRAGMA {name}={value}").close()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

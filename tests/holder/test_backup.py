@@ -1,0 +1,167 @@
+"""Backups, lost vaults and lost keys: what can be had back, and what cannot."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from attest.errors import Conflict, Unavailable
+from tests.holder.company import Company, people
+
+
+def lose_vault(company: Company) -> None:
+    """The disk with the vault dies; settings and keys are kept elsewhere."""
+    (company.path / "vault.sqlite").unlink()
+
+
+def test_a_restored_vault_goes_on_where_it_was(company: Company, tmp_path: Path) -> None:
+    """A backup taken after the last statement is the vault: nothing is committed again."""
+    company.hold(people(12))
+    with company.open() as holder:
+        holder.backup(tmp_path / "backup.sqlite")
+    lose_vault(company)
+
+    with company.open() as holder:
+        holder.restore(tmp_path / "backup.sqlite")
+
+    assert (tmp_path / "backup.sqlite").stat().st_mode & 0o777 == 0o600
+    assert company.hold(people(12)).unchanged == 12
+    with company.open() as holder:
+        assert holder.keepsake("email:person3@example.org").holds
+
+
+def test_an_older_vault_signs_nothing(company: Company, tmp_path: Path) -> None:
+    """A vault that misses statements of ours refuses to hold or erase, and says what to do."""
+    company.hold(people(12))
+    with company.open() as holder:
+        holder.backup(tmp_path / "backup.sqlite")
+    company.erase(["person3@example.org"])
+    lose_vault(company)
+    with company.open() as holder:
+        holder.restore(tmp_path / "backup.sqlite")
+    size = company.world.node.view.size
+
+    with pytest.raises(Conflict) as caught:
+        company.hold(people(13))
+
+    assert caught.value.code == "vault/behind"
+    assert "catch-up" in str(caught.value.hint)
+    assert company.world.node.view.size == size
+
+
+def test_catching_up_destroys_what_an_old_backup_brought_back(company: Company, tmp_path: Path) -> None:
+    """Salts of people who were erased since the backup are gone again, and what changed since can be committed anew."""
+    company.hold(people(12))
+    with company.open() as holder:
+        index = holder.subject("email:person3@example.org").index(company.id, "crm")
+        salt = holder.vault.live("crm", [index])[index][0].salt
+        holder.backup(tmp_path / "backup.sqlite")
+    company.erase(["person3@example.org"])
+    company.hold(people(1, name="New") + people(14)[12:])
+    lose_vault(company)
+    with company.open() as holder:
+        holder.restore(tmp_path / "backup.sqlite")
+        assert any(salt in content for content in company.files())
+
+        assert holder.catch_up() == 2
+
+    assert not any(salt in content for content in company.files())
+    assert company.hold(people(3)[1:]).unchanged == 2
+    # Person 0 was changed after the backup: its salt is lost, so it is committed again.
+    assert company.hold(people(1, name="New")).changed == 1
+    assert company.erase(["person12@example.org", "person1@example.org"]).erased == 2
+    assert company.erase(["person3@example.org"]).already == 1
+    company.world.check()
+
+
+def test_a_lost_vault_is_rebuilt_from_the_log_without_its_salts(company: Company) -> None:
+    """With keys alone everything can still be erased or held anew; old commitments can no longer be opened."""
+    company.hold(people(12))
+    company.erase(["person3@example.org"])
+    lose_vault(company)
+
+    with company.open() as holder:
+        with pytest.raises(Conflict, match="vault/behind"):
+            holder.send()
+        assert holder.catch_up() == 3
+        with pytest.raises(Unavailable, match="keepsake/nothing-held"):
+            holder.keepsake("email:person4@example.org")
+        assert holder.certificate(["email:person3@example.org"])[1].claim == "excluded"
+        assert holder.catch_up() == 0
+    assert company.erase(["person5@example.org"]).erased == 1
+    report = company.hold(people(5)[4:])
+
+    assert report.changed == 1
+    state = company.state("person4@example.org")
+    assert state is not None
+    assert (state.generation, state.version) == (1, 2)
+    with company.open() as holder:
+        assert holder.keepsake("email:person4@example.org").holds
+
+
+def test_backups_are_restored_into_empty_vaults_of_the_same_holder(company: Company, tmp_path: Path) -> None:
+    """A vault is never overwritten, nor a backup, and another VRF key has no use for the vault."""
+    company.hold(people(2))
+    other = Company(company.world, tmp_path / "other", company.id.replace("acme", "other"), systems=())
+    with company.open() as holder:
+        holder.backup(tmp_path / "backup.sqlite")
+        with pytest.raises(Conflict, match="backup/exists"):
+            holder.backup(tmp_path / "backup.sqlite")
+        with pytest.raises(Conflict, match="vault/not-empty"):
+            holder.restore(tmp_path / "backup.sqlite")
+        with pytest.raises(Conflict, match="vault/not-empty"):
+            holder.restore(tmp_path / "nothing.sqlite")
+    with other.open() as holder, pytest.raises(Conflict, match="vault/other"):
+        holder.restore(tmp_path / "backup.sqlite")
+
+
+def test_another_vrf_key_does_not_open_the_vault(company: Company, tmp_path: Path) -> None:
+    """A lost VRF key cannot be replaced: every index would be another."""
+    company.hold(people(2))
+    other = Company(company.world, tmp_path / "other", company.id.replace("acme", "stray"), systems=())
+    shutil.copyfile(other.path / "keys" / "vrf.pem", company.path / "keys" / "vrf.pem")
+
+    with pytest.raises(Conflict, match="vault/other"), company.open():
+        pass
+
+
+def test_a_new_signing_key_takes_over(company: Company) -> None:
+    """After `keys add` statements are signed by the new key, and the old one can be revoked."""
+    company.hold(people(2))
+    with company.open() as holder:
+        old = holder.own_keys()
+        kid, report = holder.add_key()
+        assert [sent.kind for sent in report.sent] == ["keys/1"]
+        with pytest.raises(Conflict, match="keys/in-use"):
+            holder.revoke_key(kid)
+        holder.revoke_key(next(each for each, use, _ in old if use == "sign"))
+
+    assert company.hold(people(4)).new == 2
+    company.world.check()
+
+
+def test_a_recovery_key_revokes_a_stolen_signing_key(company: Company) -> None:
+    """The recovery stream is its own: whoever has the signing key cannot get in the way."""
+    with company.open() as holder:
+        (stolen,) = (kid for kid, use, _ in holder.own_keys() if use == "sign")
+        holder.add_key()
+        assert holder.revoke_key(stolen, by_recovery=True).sent[0].stream.endswith("#recovery")
+        kid, _ = holder.add_key("recover")
+        assert (kid, "recover", True) in holder.own_keys()
+        holder.add_key("recover")  # signed by the one just added
+
+    company.world.check()
+
+
+def test_a_lost_vault_finds_the_key_in_force(company: Company) -> None:
+    """With several key files and no vault, the log says which is the newest."""
+    with company.open() as holder:
+        (old,) = (kid for kid, use, _ in holder.own_keys() if use == "sign")
+        holder.add_key()
+        holder.revoke_key(old)
+    lose_vault(company)
+
+    with company.open() as holder:
+        holder.catch_up()
+
+    assert company.hold(people(2)).new == 2
