@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn, TypeVar
 
 from attest.crypto import commitment, keys, locators, vrf
-from attest.encoding import Hash, labelled
+from attest.encoding import Hash, decode_cbor, labelled
 from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.bundle import FORMAT, Bundle, RowEvidence, StateProof
 from attest.formats.checkpoint import log_verifiers, verify_log_signatures
@@ -400,23 +400,26 @@ class _Verification:
     def _systems(self) -> str:
         if self.bundle.kind in ("hold", "tombstone"):
             return "not needed for this kind"
-        self.heads: dict[str, tuple[SystemHead, Descriptor]] = {}
+        shown: dict[str, tuple[bytes, bytes]] = {}
         last = ""
         for encoded_head, encoded_descriptor in self.bundle.systems:
-            head, descriptor = SystemHead.decode(encoded_head), Descriptor.decode(encoded_descriptor)
-            if head.system <= last:
+            name = _system_of(encoded_head)
+            if name <= last:
                 raise Malformed("systems/order", "system ids are not strictly ascending")
-            last = head.system
-            if descriptor.id != head.system or descriptor.digest() != head.descriptor:
-                raise Refuted("systems/descriptor", f"the descriptor of {head.system} is not the committed one")
-            self.heads[head.system] = (head, descriptor)
-        if len(self.heads) != self.head.systems_count:
-            raise Refuted(
-                "systems/count", f"{len(self.heads)} systems are shown, {self.head.systems_count} are registered"
-            )
-        root = sparse.root({system_key(name): head.value() for name, (head, _) in self.heads.items()})
-        if root != self.head.systems_root:
+            last = name
+            shown[name] = encoded_head, encoded_descriptor
+        if len(shown) != self.head.systems_count:
+            raise Refuted("systems/count", f"{len(shown)} systems are shown, {self.head.systems_count} are registered")
+        values = {system_key(name): labelled("system-head", head) for name, (head, _) in shown.items()}
+        if sparse.root(values) != self.head.systems_root:
             raise Refuted("systems/root", "the systems shown are not the ones the holder's head commits")
+        # Bound first, as the holder's head is.
+        self.heads: dict[str, tuple[SystemHead, Descriptor]] = {}
+        for name, (encoded_head, encoded_descriptor) in shown.items():
+            head, descriptor = SystemHead.decode(encoded_head), Descriptor.decode(encoded_descriptor)
+            if descriptor.id != name or descriptor.digest() != head.descriptor:
+                raise Refuted("systems/descriptor", f"the descriptor of {name} is not the committed one")
+            self.heads[name] = (head, descriptor)
         return f"all {len(self.heads)} registered systems are shown"
 
     def _states(self) -> str:
@@ -729,6 +732,15 @@ def _level(verdict: Verdict) -> tuple[str, str]:
     if not all(interval.apart for interval in verdict.intervals):
         return "A2", "a hold and its tombstone are in the same or neighbouring epochs: a decoy would cost nothing"
     return "A3", "A4 needs independent sampling, A5 probes over time"
+
+
+def _system_of(encoded_head: bytes) -> str:
+    """Return whose head this says it is, before anything else in it is believed."""
+    found = decode_cbor(encoded_head)
+    name = found.get("system") if isinstance(found, dict) else None
+    if not isinstance(name, str):
+        raise Malformed("head/fields", "want a system head, which names its system")
+    return name
 
 
 def _check_separate(policy: Policy, state_policy: Policy) -> None:

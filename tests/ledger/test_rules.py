@@ -197,6 +197,14 @@ def test_the_log_speaks_about_admitted_parties(log):
     log.refuses("rule/about", log.sign(log.key_change(ORIGIN, [ORIGIN])))
 
 
+def test_the_log_does_not_speak_about_itself():
+    """Even where its name could be a party's: it has one key, and no end."""
+    log = Log(origin="log.example")
+    log.epoch()
+    log.refuses("rule/about", log.sign({"kind": "party-end/1", "about": "log.example"}))
+    log.refuses("rule/about", log.sign(log.key_change("log.example", ["log.example"], about=True)))
+
+
 def test_epochs_and_policies_are_about_nobody(log):
     """`about` would move a party's chain without telling it anything."""
     log.refuses("rule/about", log.sign({"kind": "policy/1", "name": RULES, "digest": RULES_DIGEST, "about": ACME}))
