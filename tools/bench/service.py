@@ -90,7 +90,7 @@ def _singles(client: httpx.Client, holder: Holder) -> list[dict[str, Any]]:
         start = time.perf_counter()
         _publish(client, statement, file)
         spent.append((time.perf_counter() - start) * 1000)
-    note = "an epoch's time is in whole seconds and only grows, so there is one a second at most; a lone one is made at once"
+    note = "epoch times are whole seconds and only grow: one a second at most; a lone one is made at once"
     return _spread("POST to receipt, one client", spent, note)
 
 
