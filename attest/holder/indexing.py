@@ -8,7 +8,7 @@ has the vault without the VRF secret can do nothing with tags; whoever has the s
 import hashlib
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import Final, Self
@@ -55,15 +55,20 @@ class Indexer:
 
     def betas(self, locators: Sequence[str]) -> list[bytes]:
         """Evaluate each locator, in order."""
+        return self.start(locators)()
+
+    def start(self, locators: Sequence[str]) -> Callable[[], list[bytes]]:
+        """Begin to evaluate, if there is a pool in the background; call the result for the VRF outputs, in order."""
         if self._workers < 2 or (self._pool is None and len(locators) < _PARALLEL_FROM):
-            return [self.prover.evaluate(commitment.alpha(locator)) for locator in locators]
+            return lambda: [self.prover.evaluate(commitment.alpha(locator)) for locator in locators]
         if self._pool is None:
             # Not forked: this process may have threads, and a forked child would inherit their locks.
             self._pool = ProcessPoolExecutor(
                 self._workers, multiprocessing.get_context("spawn"), initializer=_start, initargs=(self._secret,)
             )
         parts = [locators[at : at + _CHUNK] for at in range(0, len(locators), _CHUNK)]
-        return [beta for part in self._pool.map(_evaluate, parts) for beta in part]
+        found = self._pool.map(_evaluate, parts)
+        return lambda: [beta for part in found for beta in part]
 
 
 def _cores() -> int:

@@ -509,35 +509,37 @@ class Holder:
         *,
         remember: bool,
     ) -> None:
-        part: list[Located] = []
-        for found in located:
-            if isinstance(found, Reject):
-                rejects(found)
-                continue
-            part.append(found)
-            if len(part) == BATCH:
-                self._stage_part(staging, system, part, report, remember=remember)
-                part = []
-        if part:
-            self._stage_part(staging, system, part, report, remember=remember)
+        # One batch is evaluated in the background while the one before it is staged.
+        ahead: _Batch | None = None
+        for part in _batches(located, rejects):
+            batch = self._begin(part)
+            if ahead is not None:
+                self._stage_batch(staging, system, ahead, report, remember=remember)
+                # A locator of both batches was unknown twice.
+                batch.unknown -= ahead.unknown
+            ahead = batch
+        if ahead is not None:
+            self._stage_batch(staging, system, ahead, report, remember=remember)
 
-    def _stage_part(
-        self, staging: Staging, system: str, part: Sequence[Located], report: Report, *, remember: bool
-    ) -> None:
+    def _begin(self, part: Sequence[Located]) -> "_Batch":
         tags = [self._indexer.tag(locator) for _, locator, _ in part]
-        betas = self.vault.betas(tags)
-        unknown = {tag: locator for tag, (_, locator, _) in zip(tags, part, strict=True) if tag not in betas}
-        fresh = dict(zip(unknown, self._indexer.betas(list(unknown.values())), strict=True))
+        known = self.vault.betas(tags)
+        missing = {tag: locator for tag, (_, locator, _) in zip(tags, part, strict=True) if tag not in known}
+        return _Batch(part, tags, known, list(missing), set(missing), self._indexer.start(list(missing.values())))
+
+    def _stage_batch(self, staging: Staging, system: str, batch: "_Batch", report: Report, *, remember: bool) -> None:
+        fresh = dict(zip(batch.missing, batch.evaluate(), strict=True))
         if remember:
-            self.vault.remember(fresh)
-        betas.update(fresh)
-        indexes = commitment.indexes(self.id, system, [betas[tag] for tag in tags])
+            self.vault.remember({tag: fresh[tag] for tag in batch.unknown})
+        betas = {**batch.known, **fresh}
+        indexes = commitment.indexes(self.id, system, [betas[tag] for tag in batch.tags])
         staging.add(
-            (index, line, record, tag) for index, (line, _, record), tag in zip(indexes, part, tags, strict=True)
+            (index, line, record, tag)
+            for index, (line, _, record), tag in zip(indexes, batch.part, batch.tags, strict=True)
         )
         if not remember:
-            staging.want(tags)
-        report.read += len(part)
+            staging.want(batch.tags)
+        report.read += len(batch.part)
         self._progress("indexing", report.read, None)
 
     # --- sending ---
@@ -978,6 +980,32 @@ class Holder:
             leaf=statement.leaf,
             position=position,
         )
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Located records on their way to indexes."""
+
+    part: Sequence[Located]
+    tags: list[bytes]
+    known: dict[bytes, bytes]  # tag → VRF output
+    missing: list[bytes]  # tags, in the order of `evaluate`
+    unknown: set[bytes]  # those of them that the vault has to remember
+    evaluate: Callable[[], list[bytes]]
+
+
+def _batches(located: Iterable[Located | Reject], rejects: "_Rejects") -> Iterator[list[Located]]:
+    part: list[Located] = []
+    for found in located:
+        if isinstance(found, Reject):
+            rejects(found)
+            continue
+        part.append(found)
+        if len(part) == BATCH:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 @dataclass(frozen=True, slots=True)
