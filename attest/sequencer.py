@@ -112,6 +112,7 @@ class Sequencer:
         self._ledger: Ledger | None = None
         self._unannounced: deque[tuple[Ledger, EpochRecord]] = deque(maxlen=VIEWS)
         self._uploads: dict[Hash, bytes] = {}  # row files of the epoch that is about to be published
+        self._transition: tuple[int, bytes] | None = None  # the proof of that epoch, by number
         self._checked: Checkpoint | None = None  # the published checkpoint that is known to be ours
         self._cleaned = 0
         self.rows_since_snapshot = 0
@@ -171,8 +172,10 @@ class Sequencer:
                 hint="restore the newest database, or end this log and start a successor",
             )
         if visible is not None and visible != self._checked:
+            if visible.origin != self._config.origin:
+                raise Refuted("config/other-log", f"published is {visible.origin}, configured is {self._config.origin}")
             record = self._log.epoch_of_size(visible.size)
-            if record is None or record.tree_root != visible.root or visible.origin != self._config.origin:
+            if record is None or record.tree_root != visible.root:
                 raise Unavailable(
                     "sequencer/forked", f"the published checkpoint of {visible.size} is not in the database"
                 )
@@ -214,6 +217,9 @@ class Sequencer:
             old: the published checkpoint, of `old_size` entries.
         """
         public, private = self._history.public, self._history.private
+        if self._transition is not None:
+            private.put([(transition_name(self._transition[0]), self._transition[1])])
+            self._transition = None
         roots = self._log.roots(old_size, head.size)
         for root in roots:
             if not public.exists(rows_name(root)):
@@ -316,15 +322,15 @@ class Sequencer:
             log_store.commit(self._db, self.lease, change)
         except BaseException:
             # Lost to another process, or nobody knows: what is in memory may be of a history that never was.
-            self._ledger = None
+            self._ledger = self._transition = None
             raise
         self._ledger = after
         self._uploads = plan.uploads
         self._unannounced.append((after, record))
         self.rows_since_snapshot += plan.row_count
         self.entries_since_snapshot += after.size - base.size
+        self._transition = record.number, transition
         # 3. Publish.
-        self._history.private.put([(transition_name(record.number), transition)])
         self._publish(published, 0 if head is None else head.size, record)
         self._tell(record.size)
         return record

@@ -15,6 +15,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 
 from attest.errors import Unavailable
 from attest.resources import resources
@@ -183,6 +184,14 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def insert_if_new(transaction: Transaction, table: sa.Table, values: dict[str, Any]) -> bool:
+    """Insert a row unless one with the same key is there; tell whether it was inserted."""
+    # No savepoint: a full SQLite rolls the whole transaction back, and the savepoint with it.
+    insert = sqlite.insert if transaction.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table).values(values).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return transaction.execute(statement).first() is not None
 
 
 def _alembic() -> AlembicConfig:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from attest.errors import Conflict
-from attest.store.db import Clock, Database, Transaction, lease
+from attest.store.db import Clock, Database, Transaction, insert_if_new, lease
 
 _NAME = "sequencer"
 
@@ -49,14 +49,8 @@ class Lease:
     def _take(self, transaction: Transaction, now: int) -> int | None:
         row = transaction.execute(sa.select(lease).where(lease.c.name == _NAME).with_for_update()).one_or_none()
         if row is None:
-            with transaction.begin_nested() as savepoint:
-                try:
-                    first = {"name": _NAME, "owner": self.owner, "token": 1, "expires": now + self.length_s}
-                    transaction.execute(sa.insert(lease).values(first))
-                except sa.exc.IntegrityError:
-                    savepoint.rollback()
-                    return None
-            return 1
+            first = {"name": _NAME, "owner": self.owner, "token": 1, "expires": now + self.length_s}
+            return 1 if insert_if_new(transaction, lease, first) else None
         if row.owner != self.owner and row.expires > now:
             return None
         # An expired lease of our own may have been lost and won back in between: a new token then, too.

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from attest.encoding import Hash
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.statement import Hold, Statement, Tombstone
-from attest.store.db import Transaction, queue
+from attest.store.db import Transaction, insert_if_new, queue
 
 ROWS: Final = "rows"
 PENDING: Final = "pending"
@@ -78,11 +78,8 @@ def add(
         "promise": promise,
         "promise_by": promise_by,
     }
-    try:
-        with transaction.begin_nested():
-            transaction.execute(sa.insert(queue).values(values))
-    except sa.exc.IntegrityError:
-        raise Conflict("queue/known", "the statement is queued already") from None
+    if not insert_if_new(transaction, queue, values):
+        raise Conflict("queue/known", "the statement is queued already")
 
 
 def find(transaction: Transaction, leaf: Hash) -> Queued | None:
