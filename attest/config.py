@@ -30,6 +30,7 @@ class Config:
     host: str = "127.0.0.1"
     port: int = 8080
     threads: int = 16  # that answer requests
+    writes_per_minute: int | None = None  # of one client address; None: no limit
     epoch_interval_s: int = 1  # the least time between epochs
     quiet_interval_s: int = 600  # after this long without work an empty epoch shows that the log lives
     epoch_rows: int = 262_144
@@ -219,6 +220,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "host": _text,
     "port": _integer(0, 65_535),
     "threads": _integer(1, 1024),
+    "writes_per_minute": _integer(1, 1 << 20),
     "epoch_interval_s": _integer(1, 3600),
     "quiet_interval_s": _integer(1, 86_400),
     "epoch_rows": _integer(1, 1 << 24),

@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from attest.config import Config
 
 ROOT = Path(__file__).parent.parent
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -71,13 +74,33 @@ def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:
     run(folder, commands_of("docs/guides/verifying.md", port))
 
 
+def test_the_commands_for_operators_work(tmp_path: Path) -> None:
+    """The operator's guide runs in an empty folder, the service until the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = run(tmp_path, commands_of("docs/guides/operator.md", port))
+    os.killpg(process.pid, signal.SIGTERM)
+
+    assert "admitted\tacme.example" in (tmp_path / "said").read_text()
+
+
+def test_every_setting_is_in_the_operators_guide() -> None:
+    """No setting without a word about it."""
+    page = (ROOT / "docs/guides/operator.md").read_text()
+
+    for setting in fields(Config):
+        assert setting.name == "directory" or f"`{setting.name}`" in page, setting.name
+
+
 def test_no_page_has_commands_that_nothing_runs() -> None:
     """A page with `sh` blocks is run here, or by the test that it names below."""
-    run_elsewhere = {"docs/guides/holder.md": "tests/holder", "docs/guides/operator.md": "tests/service"}
+    here = {"README.md", "docs/guides/verifying.md", "docs/guides/operator.md"}
+    run_elsewhere = {"docs/guides/holder.md": "tests/holder"}
     pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
     shown = {page for page in pages if SHELL.search((ROOT / page).read_text())}
 
-    assert "README.md" in shown
-    for page in shown - {"README.md", "docs/guides/verifying.md"}:
+    assert here <= shown
+    for page in shown - here:
         tests = ROOT / run_elsewhere[page]
         assert any(Path(page).name in test.read_text() for test in tests.glob("test_*.py")), page

@@ -22,6 +22,7 @@ from attest.formats.statement import MAX_ROWS
 from attest.node import Node
 
 MAX_BODY: Final = MAX_ROWS * 64 + 65_536  # bytes: the largest row file, and room for headers
+_CONNECTIONS: Final = 4096  # open at once: slow ones cost a file, not a thread
 _IN_MEMORY: Final = 1 << 20  # bytes of a request that waitress keeps before it goes on in a temporary file
 
 
@@ -46,7 +47,7 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
     logger = structlog.get_logger("attest.serve")
     node = Node.open(config)
     try:
-        app = create_app(node, wait_s=config.wait_s)
+        app = create_app(node, wait_s=config.wait_s, writes_per_minute=config.writes_per_minute)
         address = host or config.host, config.port if port is None else port
         try:
             server = create_server(
@@ -56,6 +57,8 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
                 threads=config.threads,
                 max_request_body_size=MAX_BODY,
                 inbuf_overflow=_IN_MEMORY,
+                connection_limit=_CONNECTIONS,
+                asyncore_use_poll=True,
                 ident="attest",
                 clear_untrusted_proxy_headers=True,
             )
