@@ -896,6 +896,8 @@ class Node:
             raise Unavailable(self._fault.code, self._fault.message, hint=self._fault.hint)
         if self._crash is not None:
             raise Unavailable("node/stopped", f"the sequencer thread ended with {type(self._crash).__name__}")
+        for undecided in self.sequencer.undecided:
+            raise Unavailable(undecided.code, undecided.message)
         view = self.view
         self._check_intake()
         quiet = self._clock() - view.record.time
@@ -937,6 +939,8 @@ class Node:
                 pause = _TICK_S
                 try:
                     self.step()
+                    for error in self.sequencer.undecided[:1]:
+                        _report("undecided", error)
                     self._snapshot(due=False)
                 except AttestError as error:
                     _report("step", error)

@@ -79,6 +79,7 @@ class _Plan:
     settled: list[Hash] = field(default_factory=list)
     rejections: list[queue.Rejection] = field(default_factory=list)
     uploads: dict[Hash, bytes] = field(default_factory=dict)
+    undecided: list[AttestError] = field(default_factory=list)
     row_count: int = 0
 
 
@@ -115,6 +116,7 @@ class Sequencer:
         self._transition: tuple[int, bytes] | None = None  # the proof of that epoch, by number
         self._checked: Checkpoint | None = None  # the published checkpoint that is known to be ours
         self._cleaned = 0
+        self.undecided: list[AttestError] = []  # why pending statements could not be judged, when last tried
         self.rows_since_snapshot = 0
         self.entries_since_snapshot = 0
 
@@ -264,12 +266,14 @@ class Sequencer:
             return Step(True, 0, 0, None, behind=True)
         if now - head.time < self._config.epoch_interval_s:
             return Step(True, 0, 0, None)
+        self.undecided = []
         with self._db.read() as transaction:
             pending = queue.waiting(transaction, self._config.pending_statements)
         quiet = now - head.time >= self._config.quiet_interval_s
         if not pending and not quiet:
             return Step(True, 0, 0, None)
         plan = self._plan(pending, now)
+        self.undecided = plan.undecided
         count, refused = len(plan.draft.entries), len(plan.rejections)
         if count or quiet:
             return Step(True, count, refused, self._commit(plan, head, published))
@@ -465,14 +469,17 @@ class _Planner:
         entry, promise = found
         statement = Statement.parse(entry)
         try:
-            accepted = self._judge(statement, late=late)
-        except Unavailable as error:
-            if error.code == "rule/unknown-rules":
+            try:
+                accepted = self._judge(statement, late=late)
+            except (Malformed, Refuted) as error:
+                if error.code.startswith("rows/"):
+                    self._sequencer.check_upload(statement)
                 raise
-            return []  # not decided; the row file may come back
+        except Unavailable as error:
+            # Not judged, and not refused: the row file may come back. The others go on.
+            plan.undecided.append(error)
+            return []
         except AttestError as error:
-            if error.code.startswith("rows/"):
-                self._sequencer.check_upload(statement)
             plan.rejections.append(self._sequencer.refusal(plan, statement.leaf, error))
             return []
         if accepted is None:
