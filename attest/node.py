@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -61,6 +61,7 @@ MAX_LOCATORS: Final = 64  # in one look-up
 CLOCK_BEHIND_S: Final = 60
 AHEAD: Final = 4096  # how far a statement may number ahead in its stream
 PAGE: Final = 500  # the longest page of a list
+_PROVEN: Final = 4096  # entries whose proofs one view remembers
 _PARSERS: Final = 2  # row files parsed at a time: the largest takes a few hundred megabytes
 _CACHED_ROWS: Final = 1 << 19  # rows of recently proven row files that are kept
 _TICK_S: Final = 0.25
@@ -86,7 +87,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class View:
-    """The log at one published checkpoint. Nothing in it changes."""
+    """The log at one published checkpoint. Nothing in it changes but what is remembered of proofs."""
 
     ledger: Ledger
     record: EpochRecord
@@ -95,6 +96,7 @@ class View:
     erased: int
     reheld: int
     head: TreeHead
+    proven: dict[int, dict[str, Any]] = field(default_factory=dict, compare=False)  # entries by position, a cache
 
     @property
     def size(self) -> int:
@@ -805,15 +807,22 @@ class Node:
         return set() if record is None else {record.size - 1}
 
     def _entries(self, view: View, positions: Iterable[int]) -> list[dict[str, Any]]:
-        read = reader(self._public, view.size, self.view.size)
-        return [
-            {
-                "position": position,
-                "entry": encode_base64(self._log.entry(position) or b""),
-                "path": [encode_base64(node) for node in tree.inclusion_path(position, view.size, read)],
-            }
-            for position in sorted(positions)
-        ]
+        # Every look-up asks for entry 0, the holder's admission and the epoch: they are proven once per view.
+        found = {position: view.proven.get(position) for position in sorted(positions)}
+        missing = [position for position, proof in found.items() if proof is None]
+        if missing:
+            entries = self._log.entries_at(missing)
+            read = reader(self._public, view.size, self.view.size)
+            if len(view.proven) > _PROVEN:
+                view.proven.clear()
+            for position in missing:
+                path = tree.inclusion_path(position, view.size, read)
+                found[position] = view.proven[position] = {
+                    "position": position,
+                    "entry": encode_base64(entries[position]),
+                    "path": [encode_base64(node) for node in path],
+                }
+        return [proof for proof in found.values() if proof is not None]
 
     def _holder_proof(self, view: View, head: PartyHead) -> dict[str, Any]:
         return {

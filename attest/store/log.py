@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from attest.encoding import Hash
+from attest.errors import Unavailable
 from attest.formats.statement import Hold, Party, Statement, Tombstone
 from attest.store import queue, register
 from attest.store.db import Database, Transaction, entries, epochs, parties
@@ -189,6 +190,19 @@ class LogStore:
             found: bytes | None = transaction.execute(
                 sa.select(entries.c.entry).where(entries.c.position == position)
             ).scalar_one_or_none()
+        return found
+
+    def entries_at(self, positions: Sequence[int]) -> dict[int, bytes]:
+        """Return the entries at some positions. Raises `Unavailable`: `store/entries`."""
+        found: dict[int, bytes] = {}
+        with self.db.read() as transaction:
+            for start in range(0, len(positions), _CHUNK):
+                query = sa.select(entries.c.position, entries.c.entry)
+                chosen = positions[start : start + _CHUNK]
+                rows = transaction.execute(query.where(entries.c.position.in_(chosen)))
+                found.update({row.position: row.entry for row in rows})
+        if len(found) != len(set(positions)):
+            raise Unavailable("store/entries", "an entry is not in the database")
         return found
 
     def entries(self, start: int, end: int) -> list[EntryRecord]:

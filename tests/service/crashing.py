@@ -79,17 +79,18 @@ class CrashingDatabase(Database):
             raise Crash
 
 
-def crashing_node(config: Config, clock: SimulatedClock, writes: Writes) -> Node:
-    """Open a node that has caught up, and dies at a later write."""
+def crashing_node(config: Config, clock: SimulatedClock, writes: Writes, *, files: bool = True) -> Node:
+    """Open a node that has caught up, and dies at a later write of its database or, unless told not to, its files."""
     keys = LogKeys.load(config.path(config.keys), None)
     private = config.path(config.private)
-    quiet = Writes(0, "before")
+    quiet, never = Writes(0, "before"), Writes(0, "before")
+    counted = quiet if files else never
     node = Node(
         config,
         keys,
         db=CrashingDatabase(config.database_url(), quiet),
-        public=CrashingBlobs(DirectoryBlobs(config.path(config.public)), quiet),
-        private=CrashingBlobs(DirectoryBlobs(private), quiet),
+        public=CrashingBlobs(DirectoryBlobs(config.path(config.public)), counted),
+        private=CrashingBlobs(DirectoryBlobs(private), counted),
         snapshots=private / "snapshots",
         policy="",
         clock=clock,

@@ -72,7 +72,9 @@ def test_a_restart_repairs_a_crash_at_any_write_of_an_epoch(scene: Scene, tmp_pa
     for nth in itertools.count(1):
         config = scene.copy(tmp_path / f"copy{nth}")
         clock = replace(world.clock, now=world.clock.now + 60)
-        node = crashing_node(config, clock, Writes(nth, when))
+        # The files are the same on every database; so there only its own writes are worth dying at.
+        on_sqlite = config.database.startswith("sqlite")
+        node = crashing_node(config, clock, Writes(nth, when), files=on_sqlite)
         try:
             node.step()
         except Crash:
@@ -87,7 +89,7 @@ def test_a_restart_repairs_a_crash_at_any_write_of_an_epoch(scene: Scene, tmp_pa
             assert node.view.size >= seen
         else:
             _check(scene, config, node)
-            assert nth > 10
+            assert nth > (10 if on_sqlite else 2)
             return
 
 
