@@ -341,6 +341,10 @@ def test_descriptors_are_written_as_they_are_read():
         parsed = Descriptor.decode(encoded)
         assert parsed.encode() == encoded
         assert parsed.digest() == model.label("descriptor", encoded)
+    for other in (b"\x80", b"\x00", b"\xf6", b"\x62db"):
+        with pytest.raises(Malformed) as caught:
+            Descriptor.decode(other)
+        assert caught.value.code == "statement/field"
     with pytest.raises(Malformed):
         Descriptor.decode(shuffled(encoded))
 
