@@ -367,7 +367,10 @@ class _Verification:
         statement, party = self._by_log(head.admitted, Party)
         if party.id != head.party or statement.about != head.party:
             raise Refuted("holder/admission", f"entry {head.admitted} admits {party.id}")
-        if (bundle.vrf_suite, vrf_key_digest(bundle.vrf_suite, bundle.vrf_key)) not in head.vrf:
+        if (
+            bundle.vrf_suite != vrf.SUITE
+            or (bundle.vrf_suite, vrf_key_digest(bundle.vrf_suite, bundle.vrf_key)) not in head.vrf
+        ):
             raise Refuted("holder/vrf-key", "the VRF key is not the one the holder's head binds")
         self.head = head
         verdict.holder_name, verdict.holder_legal_id = party.name, party.legal_id
@@ -498,9 +501,9 @@ class _Verification:
         for hold in keepsake.holds:
             if hold.entry >= self.verdict.size:
                 continue  # this checkpoint is older than the keepsake's hold
-            self._verify_kept(keepsake, hold)
             state = self.found.get((place, hold.system))
             if state is None or state.position < hold.entry:
+                self._verify_kept(keepsake, hold)
                 raise Refuted(
                     "states/keepsake",
                     f"{hold.system}: the keepsake shows a hold at entry {hold.entry}, the map does not",

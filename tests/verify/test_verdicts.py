@@ -408,12 +408,34 @@ def test_a_keepsake_refutes_never_committed(story: Story) -> None:
 
 def test_a_forged_keepsake_accuses_nobody(story: Story) -> None:
     """A keepsake whose own hold does not verify is no evidence against anybody."""
-    keepsake = story.world.keepsake(story.acme, ADA, "db", size=story.all_hold)
+    world, acme = story.world, story.acme
+    keepsake = world.keepsake(acme, ADA, "db", size=story.all_hold)
     [hold] = keepsake.holds
-    forged = replace(keepsake, holds=(replace(hold, system="search"),))
-    verdict = story.world.ask(story.world.bundle("lookup", story.acme, ADA), story.acme, ADA, keepsake=forged)
-
+    # Eve was never committed; Ada's hold with Eve's name on it is no evidence that she was.
+    forged = replace(keepsake, locator=EVE, vrf_proof=world.keepsake(acme, EVE).vrf_proof)
+    verdict = world.ask(world.bundle("lookup", acme, EVE), acme, EVE, keepsake=forged)
     assert (verdict.outcome, verdict.code) == ("undecided", "keepsake/hold")
+
+    moved = replace(keepsake, holds=(replace(hold, entry=world.size - 1),))
+    verdict = world.ask(world.bundle("lookup", acme, ADA), acme, ADA, keepsake=moved)
+    assert (verdict.outcome, verdict.code) == ("undecided", "keepsake/hold")
+
+
+def test_an_old_keepsake_serves_under_a_newer_policy(story: Story) -> None:
+    """A keepsake made before there were witnesses still asks: its own hold matters only where the map denies it."""
+    world = World()
+    acme = world.admit("acme.example")
+    world.systems(acme, db="database")
+    world.hold(acme, "db", ADA)
+    keepsake = world.keepsake(acme, ADA, "db", size=world.epoch())
+    world.epoch()
+    world.erase(acme, "db", ADA)
+    world.epoch()
+    world.cosign(world.size, "wit.example/1")
+    policy = world.policy("wit.example/1", quorum=1)
+    verdict = world.ask(world.bundle("lookup", acme, ADA), acme, ADA, keepsake=keepsake, policy=policy, level="A2")
+
+    assert verdict.outcome == "holds"
 
 
 # --- forgeries: each names the code that stops it ---
@@ -478,6 +500,8 @@ FORGERIES: dict[str, tuple[str, Forgery]] = {
     "the holder's head": ("holder/head", of("lookup", "holder/head", change_head)),
     "the head's proof": ("map-proof/root-mismatch", of("lookup", "holder/proof", flip)),
     "another VRF key": ("holder/vrf-key", of("lookup", "vrf/key", flip)),
+    "a VRF suite": ("holder/vrf-key", of("lookup", "vrf/suite", 4)),
+    "a VRF suite beyond a byte": ("holder/vrf-key", of("lookup", "vrf/suite", 2**40)),
     "a VRF proof": ("index/other-locator", of("lookup", "locators/0/proof", flip)),
     "a locator's type": ("index/other-locator", of("lookup", "locators/0/type", "phone")),
     "a system left out": ("systems/count", of("lookup", "systems", lambda systems: systems[1:])),
