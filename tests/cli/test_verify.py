@@ -30,7 +30,7 @@ def arguments_of(case: dict[str, Any], where: Path) -> list[str]:
     """Write a vector's files and return the command line that asks its question."""
     asked = case["question"]
     bundle = {**json.loads((VECTORS / f"{case['bundle']}.bundle").read_text()), **case["replace"]}
-    (where / "a.bundle").write_text(json.dumps(bundle))
+    (where / "a.bundle").write_text(case["raw"] or json.dumps(bundle))
     (where / "policy").write_text(asked["policy"])
     line = ["verify", str(where / "a.bundle"), "--policy", str(where / "policy"), "--level", asked["level"]]
     line += ["--at", str(asked["now"]), "--max-age", f"{asked['max_age']}s"]
@@ -45,7 +45,8 @@ def arguments_of(case: dict[str, Any], where: Path) -> list[str]:
     return line + [word for locator in asked["locators"] for word in ("--locator", locator)]
 
 
-@pytest.mark.parametrize("desc", [desc for desc in CASES if not desc.startswith("forged")])
+# The command line asks about a locator once, however often it is given.
+@pytest.mark.parametrize("desc", [d for d in CASES if not d.startswith("forged") and d != "one locator twice"])
 def test_each_outcome_has_its_exit_code(run: Any, tmp_path: Path, desc: str) -> None:
     """0 holds, 1 undecided, 3 refuted, 4 provisional, 5 not anchored; stdout is one line for machines."""
     case = CASES[desc]
