@@ -82,5 +82,5 @@ class _Channel(HTTPChannel):
             with self.outbuf_lock:
                 self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
                 if self.total_outbufs_len > self.adj.outbuf_high_watermark:
-                    self.cancel()
+                    self.will_close, self.connected = True, False
                     self.server.pull_trigger()

@@ -113,7 +113,7 @@ def test_connections_that_say_nothing_make_room(address: tuple[str, int], sent: 
             connection.close()
 
 
-def test_who_reads_no_answers_keeps_no_thread(site: Site, address: tuple[str, int]):
+def test_who_reads_no_answers_keeps_no_thread(site: Site, address: tuple[str, int], caplog: pytest.LogCaptureFixture):
     """Requests for much, one after the other on a connection that is never read, hold none of the two threads."""
     rows = site.rows(65_536)
     headers = {"Content-Type": "application/cose"}
@@ -136,3 +136,5 @@ def test_who_reads_no_answers_keeps_no_thread(site: Site, address: tuple[str, in
     finally:
         for connection in greedy:
             connection.close()
+
+    assert "Exception" not in caplog.text
