@@ -39,6 +39,8 @@ class Config:
     upload_s: int = 3600  # how long a statement waits for its row file
     wait_s: float = 10.0  # how long POST waits for publication
     pending_statements: int = 65_536  # at most, of all parties
+    pending_party: int = 8192  # of one party
+    pending_rows: int = 1 << 24  # rows of one party, in several statements
     pending_uploads: int = 1024  # statements of one party that wait for their row file, at most
     lease_s: int = 15  # how long a silent sequencer is waited for
     free_bytes: int = 268_435_456  # intake stops below this
@@ -229,6 +231,8 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "upload_s": _integer(1, 86_400),
     "wait_s": _seconds,
     "pending_statements": _integer(1, 1 << 22),
+    "pending_party": _integer(1, 1 << 22),
+    "pending_rows": _integer(1, 1 << 40),
     "pending_uploads": _integer(1, 1 << 22),
     "lease_s": _integer(2, 3600),
     "free_bytes": _integer(0, 1 << 50),

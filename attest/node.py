@@ -365,7 +365,7 @@ class Node:
         issuer = queue.party_of(statement)
         try:
             with self._db.write() as transaction:
-                self._check_room(*queue.counts(transaction, issuer), complete=complete)
+                self._check_room(queue.counts(transaction, issuer), statement, complete=complete)
                 if log_store.find(transaction, leaf) is None:
                     queue.add(transaction, statement, now=now, promise=promise, promise_by=by if complete else None)
         except Conflict as error:
@@ -511,12 +511,24 @@ class Node:
         self._public.check_space()
         self._private.check_space()
 
-    def _check_room(self, pending: int, uploads: int, *, complete: bool) -> None:
-        if pending >= self.config.pending_statements:
-            raise Unavailable("queue/full", f"{pending} statements are pending", hint="try again in a minute")
-        if not complete and uploads >= self.config.pending_uploads:
+    def _check_room(self, found: queue.Counts, statement: Statement, *, complete: bool) -> None:
+        config = self.config
+        if found.pending >= config.pending_statements:
+            raise Unavailable("queue/full", f"{found.pending} statements are pending", hint="try again in a minute")
+        # What numbers ahead is promised too, and waits for long: one party must not fill the queue of all.
+        rows = statement.payload.count if isinstance(statement.payload, Hold | Tombstone) else 0
+        full = found.party_rows > 0 and rows > 0 and found.party_rows + rows > config.pending_rows
+        # What is next in its stream waits for nothing, and frees what waits for it.
+        ahead = _expected_seq(self.view.draft, queue.party_of(statement), statement.stream) != statement.seq
+        if (found.party >= config.pending_party and ahead) or full:
             raise Unavailable(
-                "queue/full", f"{uploads} statements of this party wait for row files", hint="upload them"
+                "queue/full",
+                f"{found.party} statements of this party with {found.party_rows} rows are waiting",
+                hint="send what comes first in each stream, and its rows; try again in a minute",
+            )
+        if not complete and found.party_uploads >= config.pending_uploads:
+            raise Unavailable(
+                "queue/full", f"{found.party_uploads} statements of this party wait for row files", hint="upload them"
             )
 
     # --- reading entries ---

@@ -1,6 +1,7 @@
 """The `attest` command. Each group is imported when it is used, so that verifying needs the base install only."""
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> Any:
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.ClickException as error:
-        error.show()
+        # It may quote a file or an argument.
+        said, shown = error.format_message(), io.StringIO()
+        error.show(shown)
+        click.echo(shown.getvalue().replace(said, output.printable(said)), err=True, nl=False)
         code = output.USAGE
     except (click.Abort, KeyboardInterrupt):
         output.say("interrupted")

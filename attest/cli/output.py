@@ -37,24 +37,36 @@ def exit_code(error: AttestError) -> int:
     return NOT_ANCHORED if isinstance(error, Untrusted) else UNDECIDED
 
 
+def printable(text: str) -> str:
+    """Spell out what a terminal would obey, and line ends: text of others stays within its line."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def line(*columns: object) -> None:
     """Print one tab-separated line for machines."""
-    click.echo("\t".join(map(str, columns)))
+    click.echo("\t".join(printable(str(column)) for column in columns))
 
 
 def text(block: str) -> None:
     """Print a block of text on stdout."""
-    click.echo(block)
+    click.echo("\n".join(map(printable, block.split("\n"))))
 
 
 def json(value: object) -> None:
     """Print one JSON value on one line."""
-    click.echo(dumps(value, ensure_ascii=False))
+    shown = dumps(value, ensure_ascii=False)
+    # Only strings have such characters, and there an escape means the same.
+    click.echo(shown if shown.isprintable() else "".join(c if c.isprintable() else dumps(c)[1:-1] for c in shown))
 
 
 def say(message: str) -> None:
     """Tell a person something."""
-    click.echo(f"attest: {message}", err=True)
+    click.echo(f"attest: {printable(message)}", err=True)
 
 
 def error(problem: AttestError) -> None:

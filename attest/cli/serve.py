@@ -8,22 +8,16 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Final
 
 import click
 import structlog
-from waitress.server import create_server
 
 from attest.api import create_app
+from attest.api.server import make_server
 from attest.cli import output
 from attest.config import Config
 from attest.errors import Unavailable
-from attest.formats.statement import MAX_ROWS
 from attest.node import Node
-
-MAX_BODY: Final = MAX_ROWS * 64 + 65_536  # bytes: the largest row file, and room for headers
-_CONNECTIONS: Final = 4096  # open at once: slow ones cost a file, not a thread
-_IN_MEMORY: Final = 1 << 20  # bytes of a request that waitress keeps before it goes on in a temporary file
 
 
 @click.command()
@@ -50,18 +44,7 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
         app = create_app(node, wait_s=config.wait_s, writes_per_minute=config.writes_per_minute)
         address = host or config.host, config.port if port is None else port
         try:
-            server = create_server(
-                app,
-                host=address[0],
-                port=address[1],
-                threads=config.threads,
-                max_request_body_size=MAX_BODY,
-                inbuf_overflow=_IN_MEMORY,
-                connection_limit=_CONNECTIONS,
-                asyncore_use_poll=True,
-                ident="attest",
-                clear_untrusted_proxy_headers=True,
-            )
+            server = make_server(app, host=address[0], port=address[1], threads=config.threads)
         except OSError as error:
             raise Unavailable(
                 "serve/address", f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"

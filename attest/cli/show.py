@@ -235,7 +235,7 @@ def _log_signed(encoded: bytes) -> tuple[str, Any] | None:
 
 
 def _transition(encoded: bytes) -> tuple[str, Any]:
-    found = decode_cbor(encoded)
+    found = transition.parse_transition(encoded)
     entries = [Statement.parse(entry) for entry in found["entries"]]
     return "a transition proof of one epoch", {
         "size": found["size"],
@@ -295,7 +295,8 @@ _KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[bytes], tuple[str, 
 
 def _lines(value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for name, member in value.items():
+        for key, member in value.items():
+            name = _plain(key)
             if _is_plain(member):
                 shown = f"{member} ({moment(member)})" if name in _TIMES and isinstance(member, int) else _plain(member)
                 yield f"{indent}{name}: {shown}"
@@ -327,7 +328,7 @@ def _plain(value: Any) -> str:
         case bytes():
             return value.hex() if len(value) <= 64 else f"{value[:32].hex()}… ({len(value)} bytes)"
         case str():
-            # A file may try to speak to the terminal.
-            return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in value)
+            # A file may try to speak to the terminal, or to begin a line of ours.
+            return output.printable(value)
         case _:
             return str(value)

@@ -91,7 +91,7 @@ def verify_transition(encoded: bytes, anchor: Anchor, rows: Callable[[Hash], byt
         Malformed: `transition/…`, the proof is not well formed or leaves something out.
         Refuted: `transition/…`, it does not start at `anchor`; and whatever `rules.judge` raises.
     """
-    proof = _open(encoded)
+    proof = parse_transition(encoded)
     try:
         frontier = Frontier.parse(proof["size"], proof["frontier"])
     except Malformed as error:
@@ -235,7 +235,8 @@ _SYSTEM = {
 }  # fmt: skip
 
 
-def _open(encoded: bytes) -> dict[str, Any]:
+def parse_transition(encoded: bytes) -> dict[str, Any]:
+    """Read the fields of a proof; nothing of it is checked. Raises `Malformed`: `transition/format`, `cbor/…`."""
     proof = _shaped(decode_cbor(encoded), _SHAPE)
     if proof["format"] != FORMAT or proof["size"] < 0 or not proof["entries"]:
         raise Malformed("transition/format", f"want {FORMAT} with at least one entry")

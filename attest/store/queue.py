@@ -46,6 +46,16 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How much waits."""
+
+    pending: int  # statements of anybody, complete
+    party: int  # statements of one party, complete or not
+    party_rows: int  # the rows they name
+    party_uploads: int  # those of them that wait for their row file
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """A refusal that is to be stored."""
 
@@ -134,11 +144,15 @@ def entries(transaction: Transaction, ids: Sequence[int]) -> dict[int, tuple[byt
     return found
 
 
-def counts(transaction: Transaction, issuer: str) -> tuple[int, int]:
-    """Return how many statements are pending, of anybody, and how many of one issuer wait for their row file."""
+def counts(transaction: Transaction, issuer: str) -> Counts:
+    """Count what waits, of anybody and of one issuer."""
     pending = sa.select(sa.func.count()).select_from(queue).where(queue.c.state == PENDING)
-    uploads = sa.select(sa.func.count()).select_from(queue).where(queue.c.issuer == issuer, queue.c.state == ROWS)
-    return transaction.execute(pending).scalar_one(), transaction.execute(uploads).scalar_one()
+    own = sa.select(queue.c.state, sa.func.count(), sa.func.coalesce(sa.func.sum(queue.c.row_count), 0))
+    own = own.where(queue.c.issuer == issuer, queue.c.state.in_((ROWS, PENDING))).group_by(queue.c.state)
+    found = {row[0]: (int(row[1]), int(row[2])) for row in transaction.execute(own)}
+    uploads, rows_awaited = found.get(ROWS, (0, 0))
+    party_pending, rows_here = found.get(PENDING, (0, 0))
+    return Counts(transaction.execute(pending).scalar_one(), party_pending + uploads, rows_awaited + rows_here, uploads)
 
 
 def states(transaction: Transaction) -> dict[str, int]:

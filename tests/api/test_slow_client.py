@@ -1,5 +1,6 @@
 """Clients that send 64 MiB slowly keep nobody waiting."""
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -8,28 +9,26 @@ from collections.abc import Iterator
 
 import pytest
 from waitress import wasyncore
-from waitress.server import create_server
 
+from attest.api.server import make_server
 from attest.formats.rows import ROW
 from attest.formats.statement import MAX_ROWS
 from tests.api.conftest import Site
 
 LIMIT = MAX_ROWS * ROW  # bytes
 PARTS = 16
+MOST = 24  # connections
 
 
 @pytest.fixture
 def address(site: Site) -> Iterator[tuple[str, int]]:
     """Serve on loopback with two threads."""
     sockets: dict[int, object] = {}
-    # waitress refuses a body that is as long as its limit.
-    server = create_server(
-        site.app(), map=sockets, host="127.0.0.1", port=0, threads=2, max_request_body_size=LIMIT + 1
-    )
+    server = make_server(site.app(), host="127.0.0.1", port=0, threads=2, most=MOST, sockets=sockets)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield "127.0.0.1", server.effective_port
+        yield "127.0.0.1", int(server.effective_port)
     finally:
         server.trigger.pull_trigger(lambda: wasyncore.close_all(sockets))
         thread.join(10)
@@ -88,8 +87,54 @@ def test_a_large_row_file_arrives_whole(site: Site, address: tuple[str, int]):
 
 def test_a_body_beyond_every_limit_is_cut_off(address: tuple[str, int]):
     """The server does not read beyond 64 MiB, and says so, not in HTML."""
-    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(LIMIT + 64)}
+    headers = {"Content-Type": "application/octet-stream", "Content-Length": str(LIMIT + (1 << 20))}
     status, content_type, _ = _ask(address, "PUT", f"/rows/{'a' * 64}", headers=headers)
 
     assert status == 413
     assert "html" not in content_type
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /checkpoint HTTP/1.1\r\n"])
+def test_connections_that_say_nothing_make_room(address: tuple[str, int], sent: bytes):
+    """More of them than are kept, some sending a header now and then: everybody else is answered at once."""
+    silent = [socket.create_connection(address, timeout=60) for _ in range(5 * MOST)]
+    try:
+        for connection in silent:
+            connection.sendall(sent)
+        for _ in range(3):
+            for connection in silent:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"X: y\r\n" if sent else b"")
+            start = time.monotonic()
+            assert _ask(address, "GET", "/checkpoint")[0] == 200
+            assert time.monotonic() - start < 5
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_who_reads_no_answers_keeps_no_thread(site: Site, address: tuple[str, int], caplog: pytest.LogCaptureFixture):
+    """Requests for much, one after the other on a connection that is never read, hold none of the two threads."""
+    rows = site.rows(65_536)
+    headers = {"Content-Type": "application/cose"}
+    assert _ask(address, "POST", "/entries", body=site.hold(rows).entry, headers=headers)[0] == 202
+    path, headers = f"/rows/{rows.root().hex()}", {"Content-Type": "application/octet-stream"}
+    assert _ask(address, "PUT", path, body=rows.encoded, headers=headers)[0] == 202
+    site.step()
+    greedy = []
+    try:
+        for _ in range(4):
+            connection = socket.socket()
+            greedy.append(connection)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(address)
+            connection.sendall(f"GET {path} HTTP/1.1\r\n\r\n".encode() * 20)
+        time.sleep(2)
+        start = time.monotonic()
+        assert _ask(address, "GET", "/checkpoint")[0] == 200
+        assert time.monotonic() - start < 5
+    finally:
+        for connection in greedy:
+            connection.close()
+
+    assert "Exception" not in caplog.text

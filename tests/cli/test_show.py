@@ -8,10 +8,11 @@ import pytest
 
 from attest.cli import main
 from attest.crypto.keys import SigningKey
+from attest.encoding import encode_cbor
 from attest.formats.bundle import Bundle
 from attest.formats.rows import RowFile
 from attest.ledger.epoch import Draft
-from attest.ledger.transition import prove_transition
+from attest.ledger.transition import FORMAT, prove_transition
 from attest.merkle.tiles import encode_bundle
 from tests.verify.world import World
 
@@ -125,3 +126,43 @@ def test_a_row_file_out_of_order_is_not_called_one(show: Any) -> None:
     rows = RowFile.build({bytes([n]) * 32: bytes(32) for n in range(4)}).encoded
     assert "a row file" in show(rows)[1]
     assert "a row file" not in show(rows[64:] + rows[:64])[1]
+
+
+def test_names_of_fields_do_not_speak_to_the_terminal(show: Any) -> None:
+    """A join request, and what looks signed by a log, may have any fields."""
+    name = "\x1b[2K\u202e\nsize"
+    join = json.dumps({"format": "attest-join/1", name: {name: [name]}}).encode()
+    promise = encode_cbor({"kind": "promise/1", name: name})
+    for content in (join, b"\xd2" + encode_cbor([encode_cbor({1: 1}), {}, promise, bytes(64)])):
+        code, out, _ = show(content)
+
+        assert code == 0
+        assert all(c.isprintable() for line in out.split("\n") for c in line)
+        assert not any(line.startswith("size") for line in out.split("\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"entries": 5},
+        {"entries": [1]},
+        {"entries": [], "size": 0, "top": 5},
+        {"entries": [], "size": "0", "top": b"", "heads": [], "holders": [1]},
+        {"entries": [], "size": 0, "top": b"", "heads": [], "holders": [{"party": "a", "systems": [{"map": 1}]}]},
+    ],
+)
+def test_a_broken_transition_proof_is_an_error(show: Any, content: dict[str, Any]) -> None:
+    """Not a traceback: one line that says what it is not."""
+    code, _, err = show(encode_cbor({"format": FORMAT, **content}))
+
+    assert code == 1
+    assert "transition/format" in err
+
+
+def test_nesting_is_no_trap(show: Any) -> None:
+    """What can be read can be shown, or refused."""
+    code, _, err = show(b'{"format":"attest-join/1","a":' + b"[" * 900 + b"]" * 900 + b"}")
+
+    assert code in (0, 1)
+    assert "Traceback" not in err
