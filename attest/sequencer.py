@@ -52,6 +52,7 @@ VIEWS: Final = 60  # published checkpoints that readers can go back to
 MARGIN_S: Final = 5  # a refusal comes this long before the promise runs out
 _READ_AHEAD: Final = 200  # statements fetched at a time
 _CLEAN_S: Final = 60
+_ABANDONED_S: Final = 3600  # a file half-written for so long has no writer any more
 _GENERATIONS: Final = 3  # rewritten copies of large maps that older ledgers may keep in memory
 _LARGE: Final = 100_000  # keys
 
@@ -241,8 +242,12 @@ class Sequencer:
         now = int(self._clock())
         if 0 <= now - self._cleaned < _CLEAN_S:
             return
-        self._cleaned = now
         private = self._history.private
+        if not self._cleaned:
+            self._history.public.sweep("rows", _ABANDONED_S)
+        self._cleaned = now
+        for folder in ("uploads", "transitions"):
+            private.sweep(folder, _ABANDONED_S)
         with self._db.write() as transaction:
             queue.expire(transaction, now - self._config.upload_s)
         old = {bytes.fromhex(name): name for name in private.names("uploads", self._config.upload_s) if len(name) == 64}

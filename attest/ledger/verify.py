@@ -436,6 +436,7 @@ class _Verification:
         for proof in bundle.states:
             if proof.locator in self.betas:
                 self.found[proof.locator, proof.system] = self._state(proof)
+        self.grace = {place: self._last_epoch_before_erasure(place) for place in self.betas}
         asked = {locators.parse(locator).type for locator in self.question.locators}
         for (place, name), state in self.found.items():
             self.verdict.systems.append(self._result(place, name, state, asked))
@@ -479,16 +480,17 @@ class _Verification:
         )
 
     def _backup_until(self, place: int, descriptor: Descriptor) -> int | None:
-        """Return until when a backup may still hold: its cycle after the last tombstone elsewhere.
-
-        The tombstone's time is bounded from below by the last epoch shown before it, so that a bundle
-        that leaves epochs out never buys time.
-        """
-        if descriptor.kind != "backup" or descriptor.backup_cycle is None:
+        """Return until when a backup may still hold: its cycle after the last tombstone elsewhere."""
+        since = self.grace[place]
+        if descriptor.kind != "backup" or descriptor.backup_cycle is None or since is None:
             return None
-        tombstones = [s.position for (p, _), s in self.found.items() if p == place and s and s.status == ERASED]
-        before = [epoch.time for position, epoch in self.epochs.items() if tombstones and position < max(tombstones)]
-        return max(before) + descriptor.backup_cycle if before else None
+        return since + descriptor.backup_cycle
+
+    def _last_epoch_before_erasure(self, place: int) -> int | None:
+        """Bound the time of a locator's last tombstone from below: a bundle that leaves epochs out never buys time."""
+        erased = [s.position for (p, _), s in self.found.items() if p == place and s and s.status == ERASED]
+        before = [epoch.time for position, epoch in self.epochs.items() if erased and position < max(erased)]
+        return max(before, default=None)
 
     def _check_keepsake(self) -> None:
         """Keys are never removed: what a keepsake proves was held cannot have been never committed later."""

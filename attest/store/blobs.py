@@ -54,6 +54,9 @@ class Blobs(Protocol):
     def names(self, folder: str, older_than_s: float = 0) -> list[str]:
         """List the names in a folder, not in folders below it, of files not written in the last seconds."""
 
+    def sweep(self, folder: str, older_than_s: float) -> None:
+        """Remove what writers that died have left half-written in a folder, not in folders below it."""
+
     def check_space(self) -> None:
         """Raises `Unavailable`: `store/full`, when less than the configured floor is free."""
 
@@ -128,6 +131,15 @@ class DirectoryBlobs:
                     if entry.is_file() and entry.stat().st_mtime <= oldest and _NAME.fullmatch(entry.name):
                         found.append(entry.name)
         return sorted(found)
+
+    def sweep(self, folder: str, older_than_s: float) -> None:
+        """See `Blobs`."""
+        oldest = time.time() - older_than_s
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self._path(folder)) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.name.startswith(_TEMPORARY) and entry.stat().st_mtime <= oldest:
+                        Path(entry.path).unlink()
 
     def check_space(self) -> None:
         """See `Blobs`."""

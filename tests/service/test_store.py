@@ -55,6 +55,22 @@ def test_only_the_file_that_is_there_is_replaced(blobs: DirectoryBlobs) -> None:
     assert blobs.get("checkpoint") == b"2"
 
 
+def test_half_written_files_of_dead_writers_go(blobs: DirectoryBlobs) -> None:
+    """A sweep takes old temporary files, never a stored file or one that is being written."""
+    blobs.put([("uploads/aa", b"whole")])
+    old, fresh = (blobs.root / "uploads" / name for name in (".new-old", ".new-fresh"))
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    for path in (old, blobs.root / "uploads/aa"):
+        os.utime(path, (1, 1))
+    blobs.sweep("uploads", 3600)
+    blobs.sweep("nowhere", 3600)
+
+    assert not old.exists()
+    assert fresh.exists()
+    assert blobs.get("uploads/aa") == b"whole"
+
+
 @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "A", "a\n", "a b", "ä", "a" * 200])
 def test_no_name_leaves_the_directory(blobs: DirectoryBlobs, name: str) -> None:
     """A wrong one is a programmer's mistake."""
