@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         sys.stderr.close()
         code = output.UNDECIDED
     except OSError as error:
-        output.say(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        where = f": {error.filename}" if error.filename else ""
+        output.say(f"system/refused: {error.strerror or error}{where}")
         code = output.UNDECIDED
     sys.exit(code if isinstance(code, int) else 0)

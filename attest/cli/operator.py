@@ -91,9 +91,11 @@ def init(
 @click.option("--check-domain", is_flag=True, help="the party's web site has to confirm this request")
 def admit(directory: Path, file: Path, check_domain: bool) -> None:
     """Admit the party that wrote the join request FILE."""
-    if file.stat().st_size > MAX_JOIN:
+    with file.open("rb") as opened:
+        encoded = opened.read(MAX_JOIN + 1)
+    if len(encoded) > MAX_JOIN:
         raise Malformed("join/size", f"{file} is larger than {MAX_JOIN} bytes")
-    request = JoinRequest.parse(file.read_bytes())
+    request = JoinRequest.parse(encoded)
     config = Config.load(directory)
     request.verify(config.origin)
     if check_domain:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from attest.cli import output
-from attest.cli.verify import EXIT, explain, read_file
+from attest.cli.verify import EXIT, explain, read_file, refuse_existing, write_new
 from attest.encoding import Hash
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Untrusted
 from attest.formats.bundle import Bundle
@@ -44,12 +44,13 @@ def prove(
     """Fetch what all systems of the holder say about the subject of KEEPSAKE, or one system's hold or tombstone."""
     if (kind == "lookup") != (system is None):
         raise click.UsageError("--system goes with --kind hold or tombstone, and these need it")
+    refuse_existing(target)
     keepsakes = _read((keepsake_file,))
     with _client(keepsakes, url, policy_file) as log:
         bundle = _fetch(log, keepsakes[0], kind, system)
     verdict = _checked(bundle, keepsakes, log.policy)
-    _write(target, bundle)
-    output.line(kind, target, "" if verdict is None else verdict.claim)
+    write_new(target, bundle.encode(), mode=0o644)
+    output.line(kind, target, "unverified" if verdict is None else verdict.claim)
     _explain(verdict)
 
 
@@ -60,6 +61,7 @@ def prove(
 @_OUTPUT
 def certificate(keepsake_files: tuple[Path, ...], url: str | None, policy_file: Path | None, target: Path) -> int:
     """Fetch a deletion certificate for the subject of KEEPSAKE...; several are several locators of one subject."""
+    refuse_existing(target)
     keepsakes = _read(keepsake_files)
     with _client(keepsakes, url, policy_file) as log:
         first = keepsakes[0]
@@ -72,8 +74,8 @@ def certificate(keepsake_files: tuple[Path, ...], url: str | None, policy_file: 
     verdict = _checked(bundle, keepsakes, log.policy)
     if verdict is not None and verdict.outcome == "refuted":
         raise Conflict("certificate/refused", f"no certificate: {verdict.reason}", hint=verdict.hint)
-    _write(target, bundle)
-    output.line("certificate", target, "" if verdict is None else verdict.claim)
+    write_new(target, bundle.encode(), mode=0o644)
+    output.line("certificate", target, "unverified" if verdict is None else verdict.claim)
     _explain(verdict)
     return output.OK if verdict is None else EXIT[verdict.outcome]
 
@@ -134,7 +136,3 @@ def _explain(verdict: Verdict | None) -> None:
         output.say("not verified: run `attest verify` with the policy and the keepsake")
     else:
         explain(verdict)
-
-
-def _write(path: Path, bundle: Bundle) -> None:
-    path.write_bytes(bundle.encode())

@@ -1,5 +1,6 @@
 """`attest verify`: offline, with trust and question from the command line only."""
 
+import os
 import re
 import time
 from dataclasses import asdict
@@ -11,7 +12,7 @@ import click
 
 from attest.cli import output
 from attest.crypto import locators
-from attest.errors import Malformed
+from attest.errors import Conflict, Malformed
 from attest.formats.bundle import MAX_BUNDLE
 from attest.formats.keepsake import Keepsake
 from attest.formats.policy import Policy
@@ -27,6 +28,7 @@ EXIT = {
 }
 # Of several bundles the gravest outcome decides.
 GRAVITY = ("holds", "provisional", "not-anchored", "undecided", "refuted")
+_OTHER_FILE = "name another file, or move this one away"
 _DURATION = re.compile(r"([0-9]{1,9})([smhdwy]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
 
@@ -69,6 +71,22 @@ def read_file(path: Path, limit: int) -> bytes:
     if len(found) > limit:
         raise Malformed("file/size", f"{path}: more than {limit} bytes")
     return found
+
+
+def write_new(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a new file. Raises `Conflict`: `file/exists`, nothing is overwritten."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        raise Conflict("file/exists", f"{path} exists", hint=_OTHER_FILE) from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a target before anybody is asked for what goes there. Raises `Conflict`: `file/exists`."""
+    if path.exists():
+        raise Conflict("file/exists", f"{path} exists", hint=_OTHER_FILE)
 
 
 @click.command()
@@ -131,7 +149,7 @@ def verify(
     )
     gravest = "holds"
     for path in bundles:
-        verdict = judge(read_file(path, MAX_BUNDLE), question)
+        verdict = _judged(path, question)
         gravest = max(gravest, verdict.outcome, key=GRAVITY.index)
         if as_json:
             output.json({"file": str(path), **asdict(verdict)})
@@ -139,6 +157,16 @@ def verify(
             output.line(verdict.outcome, path, verdict.code)
             explain(verdict)
     return EXIT[gravest]
+
+
+def _judged(path: Path, question: Question) -> Verdict:
+    """Judge a file. One that cannot be read is undecided, and the next one is judged all the same."""
+    try:
+        return judge(read_file(path, MAX_BUNDLE), question)
+    except OSError as error:
+        return Verdict(code="file/unreadable", reason=f"{error.strerror}: {path}")
+    except Malformed as error:
+        return Verdict(code=error.code, reason=error.message)
 
 
 def _question(

@@ -193,7 +193,11 @@ def _encryption(passphrase: bytes | None) -> KeySerializationEncryption:
 def _load(pem: bytes, passphrase: bytes | None) -> object:
     encrypted = _ENCRYPTED in pem
     if encrypted and passphrase is None:
-        raise Untrusted("key/passphrase", "the key is encrypted and no passphrase was given")
+        raise Untrusted(
+            "key/passphrase",
+            "the key is encrypted and no passphrase was given",
+            hint="--passphrase-file, or ATTEST_PASSPHRASE",
+        )
     if not encrypted and passphrase is not None and b"-----BEGIN PRIVATE KEY-----" in pem:
         # Whoever gives a passphrase expects it to be needed: this is not the file they wrote.
         raise Untrusted("key/passphrase", "a passphrase was given for a key that is not encrypted")

@@ -86,7 +86,9 @@ class Bundle:
     def from_json(cls, value: Any) -> Self:
         """Read the JSON value of a bundle. Raises as `parse`."""
         if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise Malformed("bundle/format", f"want {FORMAT}")
+            found = value.get("format") if isinstance(value, dict) else None
+            named = isinstance(found, str) and found.startswith("attest-")
+            raise Malformed("bundle/format", f"want {FORMAT}{f', found {str(found)[:32]}' * named}")
         found = closed(value, "bundle", _BUNDLE)
         if found["kind"] not in KINDS:
             raise Malformed("bundle/kind", f"want one of {', '.join(KINDS)}")

@@ -172,7 +172,9 @@ def _decode_vrf(pem: bytes, passphrase: bytes | None) -> bytes:
         raise Malformed("key/pem", f"want a file with {_CLEAR}")
     if (label == _ENCRYPTED) != (passphrase is not None):
         what = "is encrypted and no passphrase was given" if passphrase is None else "is not encrypted"
-        raise Untrusted("key/passphrase", f"the VRF secret {what}")
+        raise Untrusted(
+            "key/passphrase", f"the VRF secret {what}", hint="give it in ATTEST_PASSPHRASE, or name a file with it"
+        )
     try:
         body = parse_base64("".join(lines[1:-1]))
         if passphrase is not None:

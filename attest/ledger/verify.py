@@ -310,7 +310,7 @@ class _Verification:
             last = proof.position
             verify_inclusion(leaf_hash(proof.entry), proof.position, checkpoint.size, checkpoint.root, proof.path)
             self.statements[proof.position] = Statement.parse(proof.entry)
-        return f"{len(self.statements)} entries are in the log"
+        return f"entries in the log: {len(self.statements)}"
 
     def _statement(self, position: int) -> Statement:
         if position not in self.statements:
@@ -394,7 +394,7 @@ class _Verification:
                 break
             else:
                 raise Refuted("index/other-locator", f"no VRF proof in the bundle is about locator {number} ({kind})")
-        return f"{len(self.betas)} locators belong to their indexes"
+        return f"indexes derived from their locators: {len(self.betas)}"
 
     def _key_and_index(self, place: int, system: str) -> tuple[Hash, Hash]:
         index = commitment.index(self.bundle.party, system, self.betas[place][1])
@@ -441,7 +441,7 @@ class _Verification:
         for (place, name), state in self.found.items():
             self.verdict.systems.append(self._result(place, name, state, asked))
         self._check_keepsake()
-        return f"{len(self.found)} states are proven"
+        return f"states proven: {len(self.found)}"
 
     def _state(self, shown: StateProof) -> State | None:
         key, _ = self._key_and_index(shown.locator, shown.system)

@@ -140,6 +140,18 @@ def test_files_that_are_not_there_cannot_be_decided(run: Any, tmp_path: Path) ->
     assert "Traceback" not in err
 
 
+def test_a_file_that_cannot_be_read_does_not_hide_the_next(run: Any, tmp_path: Path) -> None:
+    """Each file has its line, in the order of the command; the gravest decides."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    forged = tmp_path / "forged.bundle"
+    forged.write_bytes(Path(line[1]).read_bytes()[:-40])
+    code, out, _ = run(line[0], str(tmp_path / "missing"), str(tmp_path), str(forged), *line[1:])
+
+    assert code == 3
+    assert [each.split("\t")[0] for each in out.strip().split("\n")] == ["undecided", "undecided", "refuted", "holds"]
+    assert out.split("\n")[0].endswith("\tfile/unreadable")
+
+
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"hello", b'{"format":"other"}', b"\xff" * 50])
 def test_foreign_files_cannot_be_decided(run: Any, tmp_path: Path, content: bytes) -> None:
     """What is not a bundle at all is exit 1: nothing was refuted."""

@@ -126,11 +126,13 @@ def test_a_keepsake_is_enough_to_ask(company: Company, tmp_path: Path) -> None:
     company.erase(["person5@example.org"])
     company.erase(["person5@example.org"], "search")
     blind = attest(company, ["prove", kept, "--url", URL, "-o", tmp_path / "blind.json"])
+    over = attest(company, ["prove", kept, "--url", URL, "-o", kept])
     erased = attest(company, ["certificate", *common, tmp_path / "certificate.json"])
 
     assert held.stdout.startswith(f"lookup\t{tmp_path / 'held.json'}\tnot-excluded")
     assert "sees together the indexes of 1 locator" in held.stderr
     assert getattr(early.exception, "code", None) == "certificate/refused"
+    assert getattr(over.exception, "code", None) == "file/exists"
     assert not (tmp_path / "none.json").exists()
     assert "not verified" in blind.stderr
     assert (erased.return_value, erased.exception) == (0, None)
