@@ -11,14 +11,14 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import click
 
 from attest.cli import output
-from attest.cli.verify import EXIT, Duration, Moment, explain
+from attest.cli.verify import EXIT, Duration, Moment, explain, refuse_existing, write_new
 from attest.config import read_passphrase
 from attest.crypto import locators
 from attest.encoding import parse_hex
 from attest.errors import AttestError, Conflict
 from attest.formats.statement import CAUSES, METHODS, SYSTEM_KINDS, Descriptor
 from attest.holder.home import Settings
-from attest.holder.sdk import Holder, Report
+from attest.holder.sdk import Holder, Report, counted
 from attest.holder.sources import (
     FORMATS,
     Located,
@@ -133,7 +133,7 @@ def init(
 def join(company: Holder, target: Path) -> None:
     """Write the request with which the log's operator admits you."""
     request = company.join_request()
-    _write(target, request.encode(), mode=0o644)
+    write_new(target, request.encode(), mode=0o644)
     output.line("join", target, request.digest().hex())
     output.say(
         "send this file to the operator; to confirm your domain, publish its digest (docs/guides/holder.md#join)"
@@ -245,7 +245,7 @@ def hold(
             dry_run=dry_run,
         )
     output.say(
-        f"{report.read} records: {report.new} new, {report.changed} changed, {report.unchanged} unchanged,"
+        f"{counted(report.read, 'record')}: {report.new} new, {report.changed} changed, {report.unchanged} unchanged,"
         f" {report.waiting} waiting, {report.rejected} rejected"
     )
     if report.reheld:
@@ -311,7 +311,9 @@ def erase(
         f"{report.erased} to be declared erased, {report.already} were already, {report.waiting} waiting,"
         f" {report.rejected} rejected"
     )
-    if check is None and report.erased:
+    if report.checked is not None:
+        output.say(f"level logical: {counted(report.checked, 'record')} of the system read, none of them theirs")
+    elif report.erased:
         output.say("level none: nobody looked whether they are gone; with --check, attest does")
     _print(report, dry_run=dry_run)
 
@@ -382,7 +384,7 @@ def keepsake(
         raise click.UsageError("want either LOCATOR and -o FILE, or --all DIR with --from or --locators")
     if locator is not None and target is not None:
         found = company.keepsake(locators.normalise(locator, region=region))
-        _write(target, found.encode(), mode=0o600)
+        write_new(target, found.encode(), mode=0o600)
         output.line("keepsake", target, *(hold.system for hold in found.holds))
         return output.OK
     if folder is None:
@@ -397,9 +399,9 @@ def keepsake(
         line, found_locator, _ = each
         path = folder / f"{line}.keepsake.json"
         try:
-            _write(path, company.keepsake(found_locator).encode(), mode=0o600)
+            write_new(path, company.keepsake(found_locator).encode(), mode=0o600)
         except AttestError as error:
-            if error.code != "keepsake/nothing-held":
+            if error.code not in ("keepsake/nothing-held", "file/exists"):
                 raise
             output.line("rejected", line, error.code)
             failed += 1
@@ -415,8 +417,9 @@ def keepsake(
 @_with_holder
 def prove(company: Holder, asked: tuple[str, ...], target: Path, region: str | None) -> None:
     """Fetch what all systems say about LOCATOR... at one checkpoint, whatever it is."""
+    refuse_existing(target)
     bundle, verdict = company.lookup([locators.normalise(each, region=region) for each in asked])
-    _write(target, bundle.encode(), mode=0o644)
+    write_new(target, bundle.encode(), mode=0o644)
     output.line("lookup", target, verdict.claim)
     explain(verdict)
 
@@ -428,8 +431,9 @@ def prove(company: Holder, asked: tuple[str, ...], target: Path, region: str | N
 @_with_holder
 def certificate(company: Holder, asked: tuple[str, ...], target: Path, region: str | None) -> int:
     """Fetch a deletion certificate; there is none while anything is held."""
+    refuse_existing(target)
     bundle, verdict = company.certificate([locators.normalise(each, region=region) for each in asked])
-    _write(target, bundle.encode(), mode=0o644)
+    write_new(target, bundle.encode(), mode=0o644)
     output.line("certificate", target, verdict.claim)
     explain(verdict)
     return EXIT[verdict.outcome]
@@ -521,18 +525,11 @@ def _rejects(path: Path | None) -> Iterator[Callable[[Reject], None] | None]:
     if path is None:
         yield None
         return
+    # Each run lists anew, over the list of the last one. A source, a key or a vault is not written over.
+    if path.is_file() and path.stat().st_size and not RejectsFile.is_one(path):
+        raise Conflict("file/exists", f"{path} exists and is not a list of rejects", hint="name another file")
     with path.open("w", encoding="utf-8", newline="") as file:
         yield RejectsFile(file)
-
-
-def _write(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a new file. Raises `Conflict`: `file/exists`, nothing is overwritten."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError:
-        raise Conflict("file/exists", f"{path} exists") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
 
 
 def _print(report: Report, *, dry_run: bool = False) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
+from sqlalchemy.exc import DatabaseError
 
 from attest.crypto import commitment, keys, vrf
 from attest.crypto.keys import SigningKey
@@ -51,7 +52,7 @@ from attest.formats.tlog_proof import TlogProof
 from attest.holder.client import Answer, LogClient
 from attest.holder.home import Home, Settings
 from attest.holder.indexing import BATCH, Indexer
-from attest.holder.sources import Located, Reject, Source, Template, locate
+from attest.holder.sources import Located, Reject, Source, Template, fits, locate
 from attest.holder.staging import Staging
 from attest.holder.vault import (
     ERASED,
@@ -109,6 +110,7 @@ class Report:
     erased: int = 0  # tombstones prepared
     already: int = 0  # erased before
     rejected: int = 0
+    checked: int | None = None  # records read to see whether anything is still there
     release_at: int | None = None  # when what was prepared is due, if not now
     sent: list[Sent] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -419,21 +421,34 @@ class Holder:
         report = Report()
         with Staging(self.home.path) as staging:
             rejects = _Rejects(report, reject)
-            self._stage(staging, system, located, rejects, report, remember=False)
+            types: set[str] = set()
+            self._stage(staging, system, _noting_types(located, types), rejects, report, remember=False)
             if check is not None:
-                self._check_absent(staging, *check)
+                report.checked = self._check_absent(staging, types, *check)
             release_at = self._release_at(window_s)
             self._plan_tombstones(staging, system, claims, release_at, rejects, report, dry_run=dry_run)
         return self._finish(report, release_at, report.erased, dry_run=dry_run)
 
-    def _check_absent(self, staging: Staging, source: Source, template: Template) -> None:
-        """Read a system again; refuse while a locator to be erased is in it, or might be."""
+    def _check_absent(self, staging: Staging, types: set[str], source: Source, template: Template) -> int:
+        """Read a system again; refuse while a locator to be erased is in it, or might be. Return how many it has."""
+        if types - {template.type}:
+            raise Malformed(
+                "erase/check-type",
+                f"the check reads locators of type {template.type}, to be erased are some of type"
+                f" {', '.join(sorted(types - {template.type}))}: it would never find them",
+                hint="check with --check-locator of that type, one type in each run",
+            )
+        fits(source, template)
         present: list[int] = []
         unreadable: list[int] = []
+        never_seen = set(template.fields)
+        number = 0
         for number, found in enumerate(source, 1):
             if isinstance(found, Reject):
                 unreadable.append(found.line)
                 continue
+            if never_seen:
+                never_seen.difference_update(found.fields)
             try:
                 tag = self._indexer.tag(template.locator(found.fields))
             except Malformed:
@@ -458,6 +473,14 @@ class Holder:
                 f" lines {_lines(unreadable)}",
                 hint="mend them, or sign without --check, which claims level none",
             )
+        if number and never_seen:
+            # A misspelt field would make every row nobody's, and the check empty.
+            raise Malformed(
+                "erase/check-unreadable",
+                f"none of the {number} records has a field `{min(never_seen)}`, so nobody can say whose they are",
+                hint="correct --check-locator",
+            )
+        return number
 
     def _plan_tombstones(
         self,
@@ -666,7 +689,7 @@ class Holder:
                 and Statement.parse(other.entry).issued_at >= since
             ):
                 self._warnings.append(
-                    f"equal-batch: {count} rows, as many as in {other.stream} within a day: they look like"
+                    f"equal-batch: {counted(count, 'row')}, as many as in {other.stream} within a day: they look like"
                     " the same people; use different windows"
                 )
                 return
@@ -790,10 +813,16 @@ class Holder:
         return kid, report
 
     def revoke_key(self, kid: Hash, *, by_recovery: bool = False) -> Report:
-        """Revoke a key of ours, by the signing key in use, or by a recovery key."""
+        """Revoke a key of ours, by the signing key in use, or by a recovery key.
+
+        Raises `Conflict`: `keys/in-use`, `keys/not-in-force`; and as `send`.
+        """
         self._ready()
         if kid == keys.thumbprint(self._key("sign").public) and not by_recovery:
             raise Conflict("keys/in-use", "this is the key in use: add another first, or revoke with --recovery")
+        known = (self.log.holder(self.id) or {}).get("keys", [])
+        if not any(key["kid"] == kid.hex() and key["until"] is None for key in known):
+            raise Conflict("keys/not-in-force", "the log says that no such key of yours is in force")
         payload = Keys((), (kid,))
         stream = self._issuer + RECOVERY if by_recovery else self._issuer
         self.vault.add_statement(stream, payload.KIND, payload.fields(), 0)
@@ -903,7 +932,13 @@ class Holder:
             part.rename(path)
 
     def restore(self, path: Path) -> None:
-        """Fill this empty vault from a backup. Raises `Conflict`: `vault/not-empty`, `vault/other`."""
+        """Fill this empty vault from a backup.
+
+        Raises:
+            Conflict: `vault/not-empty`, `vault/other`.
+            Malformed: `backup/format`, it is no backup of a vault, or a damaged one.
+            Unavailable: `backup/missing`, `vault/newer`.
+        """
         if self.vault.statements() or self.vault.systems():
             raise Conflict(
                 "vault/not-empty", "a vault is restored into an empty one only", hint="move the vault's file away first"
@@ -914,11 +949,13 @@ class Holder:
             part = Path(folder) / "vault.sqlite"
             part.touch(mode=0o600)
             shutil.copyfile(path, part)  # a backup of an older version is brought up to date as a copy
-            source = Vault.open(sqlite_url(part))
+            source = _opened_backup(part)
             try:
                 self._check_identity(source)
                 self.vault.clear_meta()
                 source.copy_to(self.vault)
+            except DatabaseError as error:
+                raise Malformed("backup/format", f"{path} cannot be restored: {error.orig}") from None
             finally:
                 source.close()
 
@@ -994,6 +1031,28 @@ class _Batch:
     evaluate: Callable[[], list[bytes]]
 
 
+def _opened_backup(copy: Path) -> Vault:
+    """Open a copy of a backup. Raises `Malformed`: `backup/format`."""
+    refused = Malformed("backup/format", "this is not a backup of a vault, or a damaged one")
+    try:
+        found = Vault.open(sqlite_url(copy))
+    except Unavailable as error:
+        if error.code == "vault/open":
+            raise refused from None
+        raise
+    if found.get("identity") is None:
+        found.close()
+        raise refused
+    return found
+
+
+def _noting_types(located: Iterable[Located | Reject], types: set[str]) -> Iterator[Located | Reject]:
+    for found in located:
+        if not isinstance(found, Reject):
+            types.add(found[1].partition(":")[0])
+        yield found
+
+
 def _batches(located: Iterable[Located | Reject], rejects: "_Rejects") -> Iterator[list[Located]]:
     part: list[Located] = []
     for found in located:
@@ -1062,14 +1121,19 @@ class _Rejects:
             shown = "; ".join(f"line {each.line}: {each.code}" for each in self._first)
             raise Malformed(
                 "source/rejects",
-                f"{self._report.rejected} records cannot be used, nothing was signed. {shown}",
+                f"{counted(self._report.rejected, 'record')} cannot be used, nothing was signed. {shown}",
                 hint="mend the source, or go on without them: --rejects FILE",
             )
 
 
+def counted(count: int, what: str) -> str:
+    """Return `1 row`, `2 rows`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _small(count: int) -> str:
     return (
-        f"small-batch: {count} row{'s' * (count != 1)} in one statement: its moment can give a person away; collect"
+        f"small-batch: {counted(count, 'row')} in one statement: its moment can give a person away; collect"
         " several with --window"
     )
 

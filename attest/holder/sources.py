@@ -22,7 +22,8 @@ from attest.crypto import commitment, locators
 from attest.encoding import Hash, sha256
 from attest.errors import AttestError, Malformed
 
-FORMATS: Final = ("csv", "tsv", "jsonl", "folder")
+FORMATS: Final = ("csv", "csv-semicolon", "tsv", "jsonl", "folder")
+_DELIMITERS: Final = {"csv": ",", "csv-semicolon": ";", "tsv": "\t"}
 MAX_LINE: Final = 16 << 20  # bytes of one line of JSON
 
 REASONS: Final = {
@@ -34,6 +35,8 @@ REASONS: Final = {
     "json/number": "a number that JSON does not have, or far too long a one",
     "json/size": f"a line of more than {MAX_LINE} bytes",
     "encoding/utf8": "not UTF-8",
+    "record/text": "not UTF-8",
+    "locator/type": "does not begin with a type of locator and a colon",
     "file/unreadable": "the file cannot be read",
     "file/not-regular": "neither a regular file nor a folder; links are not followed",
     "template/missing": "a field of the locator template is missing or null",
@@ -63,7 +66,10 @@ class Reject:
     @property
     def reason(self) -> str:
         """Say what is wrong, for a person."""
-        return REASONS.get(self.code, "the locator has no canonical spelling, or the record no JSON form")
+        found = REASONS.get(self.code)
+        if found is None and self.code.startswith("record/"):
+            found = "the record has no canonical JSON"
+        return found or "the locator has no canonical spelling"
 
 
 class Source(Protocol):
@@ -123,7 +129,8 @@ def _spelt(value: object) -> str:
 
 
 def locate(source: Iterable[Record | Reject], template: Template) -> Iterator[Located | Reject]:
-    """Turn records into located ones; what fails is a `Reject` with the error's code."""
+    """Turn records into located ones; what fails is a `Reject` with the error's code. Raises as `fits`."""
+    fits(source, template)
     for found in source:
         if isinstance(found, Reject):
             yield found
@@ -137,6 +144,12 @@ def locate(source: Iterable[Record | Reject], template: Template) -> Iterator[Lo
             yield found.line, locator, digest
 
 
+def fits(source: Iterable[Record | Reject], template: Template) -> None:
+    """Check a template against a header line, if there is one. Raises `Malformed`: `csv/header`, `csv/column`."""
+    if isinstance(source, CsvFile):
+        source.has(template.fields)
+
+
 def open_source(path: Path, form: str | None = None) -> Source:
     """Return the source at `path`. Without a form its name tells. Raises `Malformed`: `source/…`."""
     if form is None:
@@ -145,8 +158,8 @@ def open_source(path: Path, form: str | None = None) -> Source:
             suffix
         )  # fmt: skip
     match form:
-        case "csv" | "tsv":
-            return CsvFile(path, "," if form == "csv" else "\t")
+        case "csv" | "csv-semicolon" | "tsv":
+            return CsvFile(path, _DELIMITERS[form])
         case "jsonl":
             return JsonLines(path)
         case "folder":
@@ -162,11 +175,32 @@ class CsvFile:
         self._delimiter = delimiter
 
     def __iter__(self) -> Iterator[Record | Reject]:
-        # Surrogates stand for bytes that are not UTF-8; the record that has them is refused, not the file.
-        with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with self._open() as file:
             yield from self._read(file)
 
-    def _read(self, file: TextIO) -> Iterator[Record | Reject]:
+    def _open(self) -> TextIO:
+        # Surrogates stand for bytes that are not UTF-8; the record that has them is refused, not the file.
+        return self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+    def has(self, columns: Iterable[str]) -> None:
+        """Check that the file has these columns. Raises `Malformed`: `csv/header`, `csv/column`.
+
+        A file without them has not a bad line but another form, and says nothing about anybody.
+        """
+        with self._open() as file:
+            _, header = self._start(file)
+        missing = [each for each in columns if each not in header]
+        if not missing:
+            return
+        # The names found are not repeated: without a header line they would be somebody's data.
+        other = next((f for f, d in _DELIMITERS.items() if d != self._delimiter and d in header[0]), None)
+        raise Malformed(
+            "csv/column",
+            f"the template wants a column `{missing[0]}`; none of the {len(header)} in the first line is called so",
+            hint=f"--format {other}" if len(header) == 1 and other else "correct the template, or the first line",
+        )
+
+    def _start(self, file: TextIO) -> tuple[Any, list[str]]:
         reader = csv.reader(file, delimiter=self._delimiter, strict=True)
         try:
             header = next(reader, None)
@@ -174,6 +208,10 @@ class CsvFile:
             header = None
         if not header or len(set(header)) != len(header):
             raise Malformed("csv/header", "want a first line with column names, none of them twice")
+        return reader, header
+
+    def _read(self, file: TextIO) -> Iterator[Record | Reject]:
+        reader, header = self._start(file)
         while True:
             line = reader.line_num + 1
             try:
@@ -254,8 +292,8 @@ def _no_constant(_: str) -> NoReturn:
 class Folder:
     """A folder of files, with all folders in it; each file is a record, its SHA-256 is what is committed to.
 
-    Fields: `sha256`, `name`, `stem`, `path` (from the folder, with slashes). Files are numbered in the byte order of
-    their paths, as `find . -type f | LC_ALL=C sort` shows them.
+    Fields: `sha256`, `name`, `stem`, `path` (from the folder, with slashes). Everything but folders is numbered, in the
+    byte order of the paths, as `find . ! -type d | LC_ALL=C sort` shows them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -354,9 +392,18 @@ def listed(texts: Iterable[str], *, region: str | None = None) -> Iterator[Locat
 class RejectsFile:
     """Collect rejects in a CSV file: line, code, reason."""
 
+    _HEADER: Final = ("line", "code", "reason")
+
     def __init__(self, file: io.TextIOBase) -> None:
         self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(("line", "code", "reason"))
+        self._writer.writerow(self._HEADER)
+
+    @classmethod
+    def is_one(cls, path: Path) -> bool:
+        """Tell whether a file begins as such a list does."""
+        first = ",".join(cls._HEADER).encode() + b"\n"
+        with path.open("rb") as file:
+            return file.read(len(first)) == first
 
     def __call__(self, reject: Reject) -> None:
         """Write one."""

@@ -21,7 +21,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from attest.encoding import Hash, decode_cbor, encode_cbor
 from attest.errors import Conflict, Malformed, Unavailable
@@ -171,7 +171,7 @@ class Vault:
         vault = cls(engine)
         try:
             vault._migrate()
-        except OperationalError as error:
+        except DatabaseError as error:
             raise Unavailable("vault/open", f"the vault does not open: {error.orig}") from None
         return vault
 

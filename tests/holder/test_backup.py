@@ -1,11 +1,13 @@
 """Backups, lost vaults and lost keys: what can be had back, and what cannot."""
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from attest.errors import Conflict, Unavailable
+from attest.errors import Conflict, Malformed, Unavailable
 from tests.holder.company import Company, people
 
 
@@ -115,6 +117,27 @@ def test_backups_are_restored_into_empty_vaults_of_the_same_holder(company: Comp
         holder.restore(tmp_path / "backup.sqlite")
 
 
+def test_what_is_no_backup_is_not_restored(company: Company, tmp_path: Path) -> None:
+    """Another file, another database, a damaged copy: each is refused, and a good one is taken afterwards."""
+    company.hold(people(200))
+    good, path = tmp_path / "good.sqlite", tmp_path / "other"
+    with company.open() as holder:
+        holder.backup(good)
+    (company.path / "vault.sqlite").unlink()
+    with contextlib.closing(sqlite3.connect(tmp_path / "foreign.sqlite")) as foreign:
+        foreign.execute("CREATE TABLE t (x)")
+    whole = good.read_bytes()
+    damaged = whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2)
+    for content in (b"name,email\n", b"", (tmp_path / "foreign.sqlite").read_bytes(), damaged):
+        path.write_bytes(content)
+        with company.open() as holder, pytest.raises(Malformed, match="backup/format"):
+            holder.restore(path)
+
+    with company.open() as holder:
+        holder.restore(good)
+        assert holder.status().systems["crm"][1].held == 200
+
+
 def test_another_vrf_key_does_not_open_the_vault(company: Company, tmp_path: Path) -> None:
     """A lost VRF key cannot be replaced: every index would be another."""
     company.hold(people(2))
@@ -134,7 +157,10 @@ def test_a_new_signing_key_takes_over(company: Company) -> None:
         assert [sent.kind for sent in report.sent] == ["keys/1"]
         with pytest.raises(Conflict, match="keys/in-use"):
             holder.revoke_key(kid)
-        holder.revoke_key(next(each for each, use, _ in old if use == "sign"))
+        first = next(each for each, use, _ in old if use == "sign")
+        holder.revoke_key(first)
+        with pytest.raises(Conflict, match="keys/not-in-force"):
+            holder.revoke_key(first)
 
     assert company.hold(people(4)).new == 2
     company.world.check()

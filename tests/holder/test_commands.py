@@ -55,6 +55,33 @@ def test_bad_rows_end_the_run_unless_they_are_listed(company: Company, tmp_path:
     assert (tmp_path / "rejects.csv").read_text().split("\n")[1].startswith("4,locator/email,")
 
 
+def test_a_list_of_rejects_is_written_over_nothing_else(company: Company, tmp_path: Path) -> None:
+    """Over the list of the last run, yes; a source stays as it is."""
+    source = write_csv(tmp_path / "people.csv", [*people(2), {"email": "broken", "name": "B"}])
+    content = source.read_bytes()
+    words = ["hold", "--system", "crm", "--from", source, "--locator", "email:{email}", "--dry-run", "--rejects"]
+
+    assert code_of(attest(company, *words, source)) == "file/exists"
+    assert source.read_bytes() == content
+    assert attest(company, *words, tmp_path / "rejects.csv").exception is None
+    assert attest(company, *words, tmp_path / "rejects.csv").exception is None
+
+
+def test_a_check_says_how_much_it_read(company: Company, tmp_path: Path) -> None:
+    """So that an empty export is noticed; a table without the column is refused."""
+    company.hold(people(3))
+    now = write_csv(tmp_path / "now.csv", people(2))
+    (tmp_path / "gone").write_text("email:person2@example.org\n")
+    words = ["erase", "--system", "crm", "--locators", tmp_path / "gone", "--method", "overwritten", "--dry-run"]
+    words += ["--ground", "gdpr:17(1)(b)", "--erased-at", "2023-01-01", "--check-locator", "email:{email}", "--check"]
+
+    assert "level logical: 2 records of the system read, none of them theirs" in attest(company, *words, now).stderr
+    now.write_text("name;email\nPerson2;person2@example.org\n")
+    assert code_of(attest(company, *words, now)) == "csv/column"
+    found = attest(company, *words, now, "--check-format", "csv-semicolon")
+    assert code_of(found) == "erase/still-present"
+
+
 def test_status_shows_what_waits_and_withdraw_takes_it_back(company: Company, tmp_path: Path) -> None:
     """By a number that status prints."""
     source = write_csv(tmp_path / "people.csv", people(12))
@@ -146,3 +173,8 @@ def test_keepsakes_for_all_name_who_has_none(company: Company, tmp_path: Path) -
     ]  # fmt: skip
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["2.keepsake.json", "3.keepsake.json"]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in (tmp_path / "kept").iterdir())
+
+    again = attest(company, "keepsake", "--all", tmp_path / "kept", "--from", source, "--locator", "email:{email}")
+
+    assert again.return_value == 1
+    assert again.stdout.split("\n")[:2] == ["rejected\t2\tfile/exists", "rejected\t3\tfile/exists"]

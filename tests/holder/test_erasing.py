@@ -91,6 +91,29 @@ def test_a_check_may_have_other_columns(company: Company) -> None:
         )
 
 
+def test_a_check_that_could_find_nobody_refuses_to_sign(company: Company) -> None:
+    """A misspelt field, or another type of locator, would make every check pass."""
+    company.hold(people(12))
+
+    with pytest.raises(Malformed, match="erase/check-unreadable"):
+        company.erase(["person7@example.org"], check=(Rows(people(12)), Template("email:{mail}")))
+    with pytest.raises(Malformed, match="erase/check-type"):
+        company.erase(["person7@example.org"], check=(Rows(people(12)), Template("record:{name}")))
+    state = company.state("person7@example.org")
+    assert state is not None
+    assert state.status == 1
+
+
+def test_a_check_of_an_empty_system_finds_nobody(company: Company) -> None:
+    """Whoever erased the last one has an empty table; the report says that nothing was read."""
+    company.hold(people(12))
+
+    report = company.erase(["person7@example.org"], check=(Rows([]), EMAIL))
+
+    assert report.checked == 0
+    assert tombstone(company).level == "logical"
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

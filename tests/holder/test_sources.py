@@ -67,6 +67,34 @@ def test_csv_needs_a_header(tmp_path: Path, content: str) -> None:
         list(CsvFile(path))
 
 
+@pytest.mark.parametrize(
+    ("header", "form", "hint"),
+    [
+        ("email;name", "csv", "--format csv-semicolon"),
+        ("email\tname", "csv", "--format tsv"),
+        ("email,name", "csv-semicolon", "--format csv"),
+        ("mail,name", "csv", "correct the template, or the first line"),
+    ],
+)
+def test_a_table_without_the_column_has_another_form(tmp_path: Path, header: str, form: str, hint: str) -> None:
+    """It is refused as a whole, with the likely remedy and without a word of its first line."""
+    (tmp_path / "people.csv").write_text(header + "\nx\n")
+
+    with pytest.raises(Malformed) as caught:
+        list(locate(open_source(tmp_path / "people.csv", form), Template("email:{email}")))
+
+    assert (caught.value.code, caught.value.hint) == ("csv/column", hint)
+    assert header not in caught.value.message
+
+
+def test_semicolons_separate_if_told_so(tmp_path: Path) -> None:
+    """The same rows are the same records."""
+    (tmp_path / "a.csv").write_text("email,name\na@b.example,A\n")
+    (tmp_path / "b.csv").write_text("email;name\na@b.example;A\n")
+
+    assert [*open_source(tmp_path / "a.csv")] == [*open_source(tmp_path / "b.csv", "csv-semicolon")]
+
+
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b"]), st.text().filter(lambda t: "\0" not in t)), max_size=5))
 def test_csv_gives_back_what_was_written(rows: list[dict[str, str]]) -> None:
     """Whatever Python's writer writes comes back value by value."""
