@@ -30,6 +30,9 @@ PROVISIONAL = 4
 NOT_ANCHORED = 5
 
 
+_live: Progress | None = None  # the bars on the terminal, if there are any
+
+
 def exit_code(error: AttestError) -> int:
     """Return the exit code for an error that ends a command."""
     if isinstance(error, (Malformed, Refuted, Conflict)):
@@ -47,8 +50,15 @@ def _spelled(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def _settle() -> None:
+    """Leave the bars as they are and go on below them: a line printed while they are drawn would land in one."""
+    if _live is not None:
+        _live.stop()
+
+
 def line(*columns: object) -> None:
     """Print one tab-separated line for machines."""
+    _settle()
     click.echo("\t".join(printable(str(column)) for column in columns))
 
 
@@ -66,6 +76,7 @@ def json(value: object) -> None:
 
 def say(message: str) -> None:
     """Tell a person something."""
+    _settle()
     click.echo(f"attest: {printable(message)}", err=True)
 
 
@@ -113,5 +124,10 @@ def bars() -> Iterator[Bars]:
         yield Bars(None)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    global _live
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        yield Bars(progress)
+        _live = progress
+        try:
+            yield Bars(progress)
+        finally:
+            _live = None

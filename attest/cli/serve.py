@@ -47,7 +47,9 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
             server = make_server(app, host=address[0], port=address[1], threads=config.threads)
         except OSError as error:
             raise Unavailable(
-                "serve/address", f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
+                "serve/address",
+                f"cannot listen on {address[0]}:{address[1]}: {error.strerror}",
+                hint="another --port, or 0 for any free one",
             ) from None
         node.start()
         for place in _places(server):

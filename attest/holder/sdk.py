@@ -260,9 +260,18 @@ class Holder:
     # --- systems ---
 
     def add_systems(self, descriptors: Sequence[Descriptor]) -> Report:
-        """Register systems, or change what may change. What is registered so already is left alone."""
+        """Register systems, or change what may change. What is registered so already is left alone.
+
+        Raises `Conflict`: `systems/retired`, `rule/system-fixed`, `rule/backup-cycle`, before anything is signed;
+        and as `send`.
+        """
         self._ready()
         known = self.vault.systems()
+        for each in descriptors:
+            old = known.get(each.id)
+            # The log would refuse it, and what it refuses stands in the way of all later statements.
+            if old is not None and old != each:
+                _check_change(old, each)
         new = sorted((each for each in descriptors if known.get(each.id) != each), key=lambda each: each.id)
         if new:
             payload = Systems.parse(Systems(tuple(new)).fields())
@@ -1029,6 +1038,15 @@ class _Batch:
     missing: list[bytes]  # tags, in the order of `evaluate`
     unknown: set[bytes]  # those of them that the vault has to remember
     evaluate: Callable[[], list[bytes]]
+
+
+def _check_change(old: Descriptor, new: Descriptor) -> None:
+    if old.retired:
+        raise Conflict("systems/retired", f"{old.id} is retired")
+    if (old.kind, old.locators) != (new.kind, new.locators):
+        raise Conflict("rule/system-fixed", f"{old.id}: kind and locators never change; register another system")
+    if old.backup_cycle is not None and (new.backup_cycle is None or new.backup_cycle > old.backup_cycle):
+        raise Conflict("rule/backup-cycle", f"{old.id}: a backup cycle only shrinks")
 
 
 def _opened_backup(copy: Path) -> Vault:

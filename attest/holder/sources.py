@@ -135,6 +135,8 @@ def locate(source: Iterable[Record | Reject], template: Template) -> Iterator[Lo
         if isinstance(found, Reject):
             yield found
             continue
+        if not isinstance(found, Record):
+            raise TypeError("a source yields records; wrap rows in attest.holder.sources.Rows")
         try:
             locator = template.locator(found.fields)
             digest = found.digest or sha256(commitment.record_of_row(found.fields))
@@ -339,8 +341,9 @@ class Rows:
         self._rows = rows
 
     def __iter__(self) -> Iterator[Record | Reject]:
-        for number, row in enumerate(self._rows, 1):
-            yield Record(number, row)
+        rows: Iterable[Any] = self._rows  # a program may give anything
+        for number, row in enumerate(rows, 1):
+            yield Record(number, row) if isinstance(row, Mapping) else Reject(number, "record/type")
 
 
 class Contents:

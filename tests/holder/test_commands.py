@@ -118,6 +118,14 @@ def test_a_system_is_retired_when_it_is_empty(company: Company) -> None:
     )
 
 
+def test_what_never_changes_is_refused_before_it_is_signed(company: Company) -> None:
+    """Nothing is left waiting that would stop the next run."""
+    refused = attest(company, "systems", "add", "crm", "--kind", "database", "--indexed-by", "phone")
+
+    assert code_of(refused) == "rule/system-fixed"
+    assert "waiting" not in attest(company, "status").stdout
+
+
 def test_a_passphrase_comes_from_a_file_or_the_environment(world: World, tmp_path: Path) -> None:
     """Never from the command line; without it the keys stay closed."""
     (tmp_path / "policy").write_bytes(world.policy.encode())

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -172,6 +173,17 @@ def test_rows_are_committed_to_as_canonical_json() -> None:
 
     assert found == (1, "email:a@b.example", sha256(b'{"email":"A@b.example","n":1}'))
     assert found == (1, "email:a@b.example", sha256(commitment.record_of_row(row)))
+
+
+def test_rows_from_python_that_are_none_are_rejects_or_errors() -> None:
+    """A row that is no mapping is a reject; rows without `Rows` are a mistake in the program."""
+    rows: list[Any] = [["a@b.example"], {"email": "a@b.example"}, None]
+
+    found = list(locate(Rows(rows), Template("email:{email}")))
+
+    assert [each for each in found if isinstance(each, Reject)] == [Reject(1, "record/type"), Reject(3, "record/type")]
+    with pytest.raises(TypeError, match="Rows"):
+        list(locate(rows, Template("email:{email}")))
 
 
 def test_contents_from_python_are_files() -> None:
