@@ -10,7 +10,7 @@ import click
 
 from attest import __version__
 from attest.cli import output
-from attest.errors import AttestError
+from attest.errors import AttestError, Unavailable
 
 # command: (module, attribute, what it does, the extra it needs)
 COMMANDS = {
@@ -78,6 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         code = output.UNDECIDED
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        output.say(f"system/refused: {error.strerror or error}{where}")
+        output.error(Unavailable("system/refused", f"{error.strerror or error}{where}"))
         code = output.UNDECIDED
     sys.exit(code if isinstance(code, int) else 0)

@@ -13,6 +13,7 @@ from attest.encoding import Hash, decode_cbor, labelled
 from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.bundle import FORMAT, Bundle, RowEvidence, StateProof
 from attest.formats.checkpoint import log_verifiers, verify_log_signatures
+from attest.formats.keepsake import FORMAT as KEEPSAKE
 from attest.formats.keepsake import Keepsake, KeptHold
 from attest.formats.policy import Policy, PolicyVerdict
 from attest.formats.rows import RowProof
@@ -245,7 +246,9 @@ class _Verification:
             self.bundle = Bundle.parse(encoded)
         except Malformed as error:
             # What never claimed to be a bundle is not a forged one; a broken bundle is.
-            if FORMAT.encode() not in encoded[:4096]:
+            start = encoded[:4096]
+            # A keepsake has bundles inside; given by mistake, it is no evidence of forgery.
+            if FORMAT.encode() not in start or KEEPSAKE.encode() in start:
                 hint = "this is not an attest bundle; `attest show FILE` tells what it is"
                 raise _Stop("undecided", Malformed("bundle/format", error.message, hint=hint)) from None
             raise

@@ -628,6 +628,8 @@ def test_what_is_not_a_bundle_cannot_be_decided(story: Story) -> None:
     whole = json.dumps(story.world.bundle("lookup", story.acme, ADA)).encode()
     for foreign in (b"", b"hello", b"\xff\xfe", b"{}", b'{"format": "other/1"}', b"[" * 5000, b"0" * 5000):
         assert story.world.ask({}, story.acme, ADA, encoded=foreign or b" ").outcome == "undecided"
+    keepsake = story.world.keepsake(story.acme, ADA, "db", size=story.all_hold).encode()
+    assert story.world.ask({}, story.acme, ADA, encoded=keepsake).outcome == "undecided"
     for broken in (
         whole[:-1],
         whole[: len(whole) // 2],
