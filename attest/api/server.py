@@ -80,6 +80,7 @@ class _Channel(HTTPChannel):
         """Give up on a client that asks for more and reads nothing: waitress would let this thread wait for it."""
         if self.total_outbufs_len > self.adj.outbuf_high_watermark:
             with self.outbuf_lock:
+                # The stubs leave waitress's private methods out.
                 self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
                 if self.total_outbufs_len > self.adj.outbuf_high_watermark:
                     self.will_close, self.connected = True, False

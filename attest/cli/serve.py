@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 import structlog
@@ -62,7 +63,7 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
         node.stop()
 
 
-def _run(server: object) -> None:
+def _run(server: Any) -> None:
     """Answer until a signal comes."""
     stopped = threading.Event()
 
@@ -74,10 +75,10 @@ def _run(server: object) -> None:
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with contextlib.suppress(SystemExit):
-            server.run()  # type: ignore[attr-defined]
+            server.run()
     finally:
         # Requests that are being answered are finished; no new ones are taken.
-        server.close()  # type: ignore[attr-defined]
+        server.close()
         dispatcher = getattr(server, "task_dispatcher", None)
         if dispatcher is not None:
             dispatcher.shutdown(cancel_pending=False, timeout=10)
@@ -85,10 +86,10 @@ def _run(server: object) -> None:
             signal.signal(number, handler)
 
 
-def _places(server: object) -> list[str]:
+def _places(server: Any) -> list[str]:
     found: list[tuple[str, int]] = getattr(server, "effective_listen", None) or []
     if not found:
-        found = [(server.effective_host, server.effective_port)]  # type: ignore[attr-defined]
+        found = [(server.effective_host, server.effective_port)]
     return [f"http://{f'[{host}]' if _is_v6(host) else host}:{port}" for host, port in found]
 
 

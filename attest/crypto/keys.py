@@ -34,7 +34,6 @@ ED25519_PUBLIC: Final = 32  # bytes
 ED25519_SIGNATURE: Final = 64
 MLDSA44_PUBLIC: Final = 1312
 MLDSA44_SIGNATURE: Final = 2420
-SEED: Final = 32
 
 _IDENTITY: Final = b"\x01" + bytes(31)
 _ENCRYPTED: Final = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"

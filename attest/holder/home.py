@@ -124,10 +124,6 @@ class Home:
         paths = sorted((self.path / "keys").glob(f"{use}-*.pem"))
         return [SigningKey.from_pem(read_key_file(path), passphrase) for path in paths]
 
-    def has_key(self, use: str, kid: Hash) -> bool:
-        """Tell whether we have the private key."""
-        return self._key_path(use, kid).exists()
-
     def _key_path(self, use: str, kid: Hash) -> Path:
         return self.path / "keys" / f"{use}-{kid.hex()[:_KID]}.pem"
 

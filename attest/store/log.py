@@ -173,12 +173,6 @@ class LogStore:
                 found = 0 if last is None else last + 1
         return found
 
-    def epochs_until(self, size: int, count: int) -> list[EpochRecord]:
-        """Return the last `count` epochs that end at `size` or before, oldest first."""
-        query = sa.select(epochs).where(epochs.c.size <= size).order_by(epochs.c.size.desc()).limit(count)
-        with self.db.read() as transaction:
-            return [_record(row) for row in transaction.execute(query)][::-1]
-
     def _epoch(self, query: "sa.Select[Any]") -> EpochRecord | None:
         with self.db.read() as transaction:
             row = transaction.execute(query).one_or_none()
