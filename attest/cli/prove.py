@@ -13,9 +13,9 @@ from attest.errors import AttestError, Conflict, Malformed, Refuted, Untrusted
 from attest.formats.bundle import Bundle
 from attest.formats.keepsake import MAX_KEEPSAKE, Keepsake
 from attest.formats.policy import MAX_POLICY, Policy
-from attest.holder.client import LogClient
 from attest.ledger.verify import Question, Verdict, verify
 from attest.prover import Subject, certificate_bundle, erasure_bundle, hold_bundle, lookup_bundle
+from attest.transport import LogClient
 
 _PATH: Any = click.Path(path_type=Path)
 _URL = click.option("--url", help="where the log, or a mirror, is served; by default https:// and the log's origin")

@@ -49,7 +49,6 @@ from attest.formats.statement import (
     sign_statement,
 )
 from attest.formats.tlog_proof import TlogProof
-from attest.holder.client import Answer, LogClient
 from attest.holder.home import Home, Settings
 from attest.holder.indexing import BATCH, Indexer
 from attest.holder.sources import Located, Reject, Source, Template, fits, locate
@@ -71,6 +70,7 @@ from attest.holder.vault import (
 )
 from attest.ledger.verify import Question, Verdict, verify
 from attest.prover import Subject, certificate_bundle, hold_bundle, lookup_bundle
+from attest.transport import Answer, LogClient
 
 SMALL_BATCH: Final = 10  # rows: below this, the moment of a statement can give a person away
 EQUAL_BATCH: Final = (
