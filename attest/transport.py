@@ -22,10 +22,12 @@ from attest.formats.policy import Policy
 from attest.formats.receipt import Promise, Refusal
 from attest.formats.statement import Log, Statement
 from attest.formats.tlog_proof import TlogProof
-from attest.merkle.tiles import FULL, Tile, entries_path, parse_bundle, tile_path, tile_reader
+from attest.merkle.tiles import FULL, MAX_ENTRY, Tile, entries_path, parse_bundle, tile_path, tile_reader
 from attest.merkle.tree import consistency_path, inclusion_path, leaf_hash, verify_consistency, verify_inclusion
 
-MAX_ANSWER: Final = 128 << 20  # bytes
+MAX_ANSWER: Final = 128 << 20  # bytes, where the caller does not know better
+MAX_PROBLEM: Final = 1 << 20  # bytes of an answer that is not the one hoped for
+MAX_BUNDLE: Final = FULL * (2 + MAX_ENTRY)  # bytes of a bundle of entries
 _RETRIED: Final = frozenset({429, 502, 503, 504})
 _KINDS: Final[dict[int, type[AttestError]]] = {400: Malformed, 403: Untrusted, 409: Conflict, 422: Refuted}
 _FIRST_PAUSE_S: Final = 0.25
@@ -80,6 +82,7 @@ class LogClient:
         transport: httpx.BaseTransport | None = None,
         timeout_s: float = 60.0,
         patience_s: float = 120.0,
+        answer_s: float = 900.0,
         sleep: Callable[[float], None] = time.sleep,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,7 +91,9 @@ class LogClient:
         Args:
             policy: whose signatures count as the log's. None: nothing this log says is believed, it can only be asked.
             origin: the log's name; None for the one that the policy pins.
+            timeout_s: how long the log may send nothing.
             patience_s: how long a request is repeated before the log counts as unavailable.
+            answer_s: how long the log may take over one answer, however steadily it drips.
         """
         pinned = set() if policy is None else {log.verifier.name for log in policy.logs}
         if origin is None and len(pinned) == 1:
@@ -99,6 +104,7 @@ class LogClient:
         self.policy = policy
         self._memory = memory or Forgetful()
         self._patience_s = patience_s
+        self._answer_s = answer_s
         self._sleep = sleep
         self._clock_s = clock_s
         self._genesis: Log | None = None
@@ -107,7 +113,12 @@ class LogClient:
             transport=transport,
             timeout=timeout_s,
             follow_redirects=False,
-            headers={"Accept": "application/json", "User-Agent": f"attest/{__version__}"},
+            # Uncompressed: a few bytes that unpack to gigabytes would pass every limit on what is received.
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"attest/{__version__}",
+            },
         )
 
     def __enter__(self) -> Self:
@@ -210,7 +221,7 @@ class LogClient:
                 self._memory.write(checkpoint)
             return checkpoint
         old, new = sorted((known, checkpoint), key=lambda each: each.size)
-        path = consistency_path(old.size, new.size, tile_reader(self._tiles, new.size))
+        path = consistency_path(old.size, new.size, tile_reader(self.tiles, new.size))
         verify_consistency(old.size, old.root, new.size, new.root, path)
         if new is checkpoint:
             self._memory.write(checkpoint)
@@ -224,9 +235,8 @@ class LogClient:
         """Return entry 0, proven: it names the log's keys."""
         if self._genesis is None:
             checkpoint = self.checkpoint()
-            width = min(FULL, checkpoint.size)
-            entry = parse_bundle(self._read(entries_path(0, width)).content, width)[0]
-            path = inclusion_path(0, checkpoint.size, tile_reader(self._tiles, checkpoint.size))
+            entry = self.bundle(0, min(FULL, checkpoint.size))[0]
+            path = inclusion_path(0, checkpoint.size, tile_reader(self.tiles, checkpoint.size))
             verify_inclusion(leaf_hash(entry), 0, checkpoint.size, checkpoint.root, path)
             payload = Statement.parse(entry).payload
             if not isinstance(payload, Log) or payload.origin != self.origin:
@@ -234,17 +244,30 @@ class LogClient:
             self._genesis = payload
         return self._genesis
 
-    def _tiles(self, tiles: list[Tile]) -> list[bytes]:
+    # --- reads that are only hearsay until something is proven from them ---
+
+    def tiles(self, tiles: list[Tile]) -> list[bytes]:
+        """Return tiles of hashes, in the order asked."""
         return [self._tile(*tile) for tile in tiles]
 
     def _tile(self, level: int, index: int, width: int) -> bytes:
-        response = self._ask("GET", tile_path(level, index, width))
+        response = self._ask("GET", tile_path(level, index, width), most=FULL * 32)
         if response.status_code == 404 and width < FULL:
             # Once a tile is full its partial forms may go; they are its beginning.
-            return self._read(tile_path(level, index)).content[: 32 * width]
+            return self._read(tile_path(level, index), most=FULL * 32).content[: 32 * width]
         return _good(response).content
 
-    # --- reads that are only hearsay until something is proven from them ---
+    def bundle(self, index: int, width: int) -> list[bytes]:
+        """Return the first `width` entries of a bundle. Raises `Malformed`: `bundle/…`."""
+        response = self._ask("GET", entries_path(index, width), most=MAX_BUNDLE)
+        if response.status_code == 404 and width < FULL:
+            return parse_bundle(self._read(entries_path(index), most=MAX_BUNDLE).content, FULL)[:width]
+        return parse_bundle(_good(response).content, width)
+
+    def transition(self, epoch: int, most: int = MAX_ANSWER) -> bytes | None:
+        """Return the transition proof of an epoch, of at most so many bytes; None if the log does not have it."""
+        response = self._ask("GET", f"proofs/transition/{epoch}", most=most)
+        return None if response.status_code == 404 else _good(response).content
 
     def holder(self, party: str) -> dict[str, Any] | None:
         """Return the log's view of a holder; None if it is not admitted."""
@@ -272,9 +295,9 @@ class LogClient:
             raise Refuted("entry/leaf", "the log answered with another statement")
         return statement
 
-    def rows(self, root: Hash) -> bytes:
-        """Return the row file with this root; the caller checks it."""
-        return self._read(f"rows/{root.hex()}").content
+    def rows(self, root: Hash, most: int = MAX_ANSWER) -> bytes:
+        """Return the row file with this root, of at most so many bytes; the caller checks it."""
+        return self._read(f"rows/{root.hex()}", most=most).content
 
     def lookup(self, party: str, locators: Sequence[Mapping[str, Hash]], size: int | None = None) -> dict[str, Any]:
         """Return what every system says about some indexes."""
@@ -297,29 +320,38 @@ class LogClient:
         response = self._ask("GET", path)
         return None if response.status_code == 404 else _json(_good(response))
 
-    def _read(self, path: str) -> httpx.Response:
-        return _good(self._ask("GET", path))
+    def _read(self, path: str, most: int = MAX_ANSWER) -> httpx.Response:
+        return _good(self._ask("GET", path, most=most))
 
     # --- asking ---
 
     def _ask(
-        self, method: str, path: str, body: bytes | None = None, content_type: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str | None = None,
+        *,
+        most: int = MAX_ANSWER,
     ) -> httpx.Response:
-        """Ask until there is an answer. Raises `Unavailable`: `log/unreachable`, or the log's own code."""
+        """Ask until there is an answer.
+
+        Raises:
+            Unavailable: `log/unreachable`, `log/stalled`, or the log's own code.
+            Malformed: `log/answer`, it goes on for more than `most` bytes.
+        """
         headers = {} if content_type is None else {"Content-Type": content_type}
         deadline = self._clock_s() + self._patience_s
         pause = _FIRST_PAUSE_S
         while True:
             asked = 0.0
             try:
-                response = self._http.request(method, path, content=body, headers=headers)
+                response = self._exchange(self._http.build_request(method, path, content=body, headers=headers), most)
             except httpx.TransportError as error:
                 problem: AttestError = Unavailable(
                     "log/unreachable", f"no answer from {self._http.base_url}: {type(error).__name__}"
                 )
             else:
-                if len(response.content) > MAX_ANSWER:
-                    raise Malformed("log/answer", "an answer beyond all bounds")
                 if response.status_code not in _RETRIED:
                     return response
                 problem = _problem(response.status_code, _json(response))
@@ -329,6 +361,26 @@ class LogClient:
                 raise problem
             self._sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _exchange(self, request: httpx.Request, most: int) -> httpx.Response:
+        """Send one request and read its answer, never more of it than was asked for."""
+        until = self._clock_s() + self._answer_s
+        response = self._http.send(request, stream=True)
+        try:
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise Malformed("log/answer", "a compressed answer, where an uncompressed one was asked for")
+            if response.status_code != 200:
+                most = MAX_PROBLEM
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > most:
+                    raise Malformed("log/answer", f"an answer of more than the {most} bytes there can be")
+                if self._clock_s() > until:
+                    raise Unavailable("log/stalled", f"an answer that takes longer than {self._answer_s:.0f} s")
+        finally:
+            response.close()
+        return httpx.Response(response.status_code, headers=response.headers, content=bytes(content))
 
 
 def _retry_after(response: httpx.Response) -> float:
