@@ -1,11 +1,12 @@
 """Configuration: one file, `attest.toml`, and `ATTEST_*` over it, validated whole before anything starts."""
 
 import os
+import secrets
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from attest.errors import Malformed, Unavailable
 from attest.formats.statement import is_origin
@@ -25,7 +26,8 @@ class Config:
     public: Path = Path("public")  # what everybody may read: checkpoint, tiles, row files
     private: Path = Path("private")  # uploads, transition proofs, snapshots
     keys: Path = Path("keys")
-    policy: Path = Path("policy")
+    policy: Path = Path("policy")  # whom to trust: this log, its witnesses and where they are, the quorum
+    state_policy: Path = Path("state-policy")  # the same with state witnesses; there need not be one
     passphrase_file: Path | None = None  # or the passphrase itself in ATTEST_PASSPHRASE
     host: str = "127.0.0.1"
     port: int = 8080
@@ -42,6 +44,9 @@ class Config:
     pending_party: int = 8192  # of one party
     pending_rows: int = 1 << 24  # rows of one party, in several statements
     pending_uploads: int = 1024  # statements of one party that wait for their row file, at most
+    unwitnessed: Literal["publish", "hold"] = "publish"  # what happens to a checkpoint without a quorum of witnesses
+    witness_wait_s: float = 1.0  # how long a checkpoint waits for its quorum
+    witness_timeout_s: float = 10.0  # how long one witness may take to answer
     lease_s: int = 15  # how long a silent sequencer is waited for
     free_bytes: int = 268_435_456  # intake stops below this
     transitions_s: int = 86_400  # how long transition proofs are kept
@@ -155,6 +160,19 @@ def write_config(config: Config, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_aside(path: Path, content: bytes) -> None:
+    """Replace a file whole: nobody ever reads half of it."""
+    aside = path.with_name(f".{path.name}.new-{secrets.token_hex(4)}")
+    try:
+        with aside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -210,6 +228,12 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
+def _unwitnessed(value: Any) -> str:
+    if value not in ("publish", "hold"):
+        raise ValueError("want publish or hold")
+    return str(value)
+
+
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "origin": _origin,
     "url": _url,
@@ -218,6 +242,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "private": _path,
     "keys": _path,
     "policy": _path,
+    "state_policy": _path,
     "passphrase_file": _path,
     "host": _text,
     "port": _integer(0, 65_535),
@@ -234,6 +259,9 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "pending_party": _integer(1, 1 << 22),
     "pending_rows": _integer(1, 1 << 40),
     "pending_uploads": _integer(1, 1 << 22),
+    "unwitnessed": _unwitnessed,
+    "witness_wait_s": _seconds,
+    "witness_timeout_s": _seconds,
     "lease_s": _integer(2, 3600),
     "free_bytes": _integer(0, 1 << 50),
     "transitions_s": _integer(0, 86_400 * 366),

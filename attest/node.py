@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -48,20 +48,23 @@ from attest.ledger.epoch import Draft, Ledger
 from attest.ledger.rules import SystemId, judge
 from attest.merkle import tree
 from attest.sequencer import VIEWS, Sequencer, Step, check_genesis, first_that_fits
+from attest.store import cosigned, queue
 from attest.store import log as log_store
-from attest.store import queue
 from attest.store.blobs import Blobs, DirectoryBlobs
+from attest.store.cosigned import Stored
 from attest.store.db import Clock, Database
 from attest.store.history import History, rows_name, transition_name, upload_name
 from attest.store.keyfiles import LogKeys
 from attest.store.log import EpochRecord, LogStore, PartyRecord
 from attest.store.tiles import read_file, reader
+from attest.witnessing import Connect, Witnesses, endpoints
 
 MAX_LOCATORS: Final = 64  # in one look-up
 CLOCK_BEHIND_S: Final = 60
 AHEAD: Final = 4096  # how far a statement may number ahead in its stream
 PAGE: Final = 500  # the longest page of a list
 _PROVEN: Final = 4096  # entries whose proofs one view remembers
+_RECENT: Final = 4  # views among which one is checked while state witnesses keep up
 _PARSERS: Final = 2  # row files parsed at a time: the largest takes a few hundred megabytes
 _CACHED_ROWS: Final = 1 << 19  # rows of recently proven row files that are kept
 _TICK_S: Final = 0.25
@@ -96,6 +99,9 @@ class View:
     erased: int
     reheld: int
     head: TreeHead
+    cosignatures: tuple[Stored, ...] = ()
+    witnessed: bool = False  # the witness policy's quorum has cosigned
+    checked: bool = False  # and that of the state witnesses
     proven: dict[int, dict[str, Any]] = field(default_factory=dict, compare=False)  # entries by position, a cache
 
     @property
@@ -110,8 +116,19 @@ class View:
 
     @cached_property
     def signed(self) -> SignedCheckpoint:
-        """The checkpoint."""
-        return SignedCheckpoint.parse(self.record.checkpoint)
+        """The checkpoint, with all cosignatures there are."""
+        return SignedCheckpoint.parse(self.record.checkpoint).with_lines(each.line for each in self.cosignatures)
+
+    @cached_property
+    def checkpoint(self) -> str:
+        """The checkpoint as text."""
+        return self.signed.encode().decode()
+
+    def cosigned_by(self, cosignatures: Iterable[Stored], policies: "Policies") -> "View":
+        """Return this view with these cosignatures."""
+        found = tuple(cosignatures)
+        witnessed, checked = policies.weigh(found)
+        return replace(self, cosignatures=found, witnessed=witnessed, checked=checked)
 
     @classmethod
     def of(cls, ledger: Ledger, record: EpochRecord, before: "View | None", head: TreeHead) -> Self:
@@ -132,6 +149,58 @@ class View:
         if listed is None or before is None or len(before.ledger.parties) != len(ledger.parties):
             listed = tuple(sorted(party for party, head in ledger.parties.items() if head.role == "holder"))
         return cls(ledger, record, listed, held, erased, reheld, head)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A policy as its file has it, comments included."""
+
+    policy: Policy
+    encoded: bytes
+
+    @classmethod
+    def read(cls, path: Path, origin: str) -> Self | None:
+        """Read a file; None if there is none. Raises `Malformed`: `policy/…`; `Refuted`: `config/other-log`."""
+        try:
+            encoded = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        policy = Policy.parse(encoded)
+        if origin not in {log.verifier.name for log in policy.logs}:
+            raise Refuted("config/other-log", f"{path} has no key of {origin}", hint="begin it with the log's own line")
+        return cls(policy, encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """Whom this log names: its witnesses, and its state witnesses if it has any. What people pin begins as a copy."""
+
+    main: PolicyFile
+    state: PolicyFile | None = None
+
+    @classmethod
+    def load(cls, config: Config) -> Self:
+        """Read both files. Raises as `PolicyFile.read`, and `Unavailable`: `config/missing`."""
+        main = PolicyFile.read(config.path(config.policy), config.origin)
+        if main is None:
+            raise Unavailable("config/missing", f"no policy file {config.path(config.policy)}")
+        return cls(main, PolicyFile.read(config.path(config.state_policy), config.origin))
+
+    def weigh(self, cosignatures: Iterable[Stored]) -> tuple[bool, bool]:
+        """Tell whether the witnesses' quorum is met, and whether that of the state witnesses is as well.
+
+        Args:
+            cosignatures: on one checkpoint; they were verified before they were stored.
+        """
+        marks = {(each.line.name, each.line.key_id) for each in cosignatures}
+        met = [
+            file is None
+            or file.policy.is_met_by(
+                {each.verifier for each in file.policy.witnesses if (each.verifier.name, each.verifier.key_id) in marks}
+            )
+            for file in (self.main, self.state)
+        ]
+        return met[0], all(met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +260,9 @@ class Node:
         public: Blobs,
         private: Blobs,
         snapshots: Path,
-        policy: str,
+        policies: Policies,
         clock: Clock = time.time,
+        connect: Connect | None = None,
     ) -> None:
         """Put the parts together; see `open`."""
         self.config = config
@@ -202,7 +272,7 @@ class Node:
         self._db = db
         self._public = public
         self._private = private
-        self._policy = policy
+        self._policies = policies
         self._log = LogStore(db)
         self._history = History(self._log, public, private, snapshots)
         self._views: tuple[View, ...] = ()  # oldest first; replaced whole
@@ -219,7 +289,25 @@ class Node:
         self._crash: BaseException | None = None
         self._stepped_at: float | None = None
         self.leading = False
-        self.sequencer = Sequencer(config, keys, db, self._history, clock=clock, announce=self._adopt)
+        main, state = policies.main.policy, None if policies.state is None else policies.state.policy
+        self._endpoints = endpoints(main, state)
+        self._witnesses = self._hire(main, state, connect) if self._endpoints else None
+        self.sequencer = Sequencer(
+            config, keys, db, self._history, clock=clock, announce=self._adopt, witnesses=self._witnesses
+        )
+
+    def _hire(self, main: Policy, state: Policy | None, connect: Connect | None) -> Witnesses:
+        return Witnesses(
+            main,
+            state,
+            read=lambda size: reader(self._public, size, size),
+            clock=self._clock,
+            known={url: each.size for url, each in cosigned.standings(self._db).items()},
+            wait_s=self.config.witness_wait_s,
+            timeout_s=self.config.witness_timeout_s,
+            connect=connect,
+            changed=self._wake.set,
+        )
 
     @classmethod
     def create(
@@ -237,7 +325,9 @@ class Node:
         db = Database(config.database_url())
         try:
             db.migrate()
-            node = cls._assemble(config, own, db, "", clock)
+            verifier = NoteVerifier.of(config.origin, KeyType.ED25519, own.note_ed25519.public)
+            policy = Policy((PolicyLog(verifier, config.url),), (), (), None)
+            node = cls._assemble(config, own, db, Policies(PolicyFile(policy, policy.encode())), clock)
             genesis = Log(
                 config.origin,
                 own.statements.public,
@@ -261,14 +351,15 @@ class Node:
             node.sequencer.lease.release()
         finally:
             db.close()
-        verifier = NoteVerifier.of(config.origin, KeyType.ED25519, own.note_ed25519.public)
-        policy = Policy((PolicyLog(verifier, config.url),), (), (), None)
         config.path(config.policy).write_bytes(policy.encode())
         return policy
 
     @classmethod
-    def open(cls, config: Config, *, clock: Clock = time.time) -> Self:
+    def open(cls, config: Config, *, clock: Clock = time.time, connect: Connect | None = None) -> Self:
         """Open a log that `attest operator init` created, and follow it to its newest published checkpoint.
+
+        Args:
+            connect: makes the HTTP client for a witness's URL.
 
         Raises:
             Unavailable: `store/schema`, `config/…`, `key/missing`, and what `Sequencer.step` raises.
@@ -278,10 +369,10 @@ class Node:
             if not place.is_dir():
                 raise Unavailable("config/missing", f"no directory {place}")
         keys = LogKeys.load(config.path(config.keys), config.passphrase())
-        policy = config.path(config.policy).read_text(encoding="utf-8")
+        policies = Policies.load(config)
         db = Database(config.database_url())
         db.check_schema()
-        node = cls._assemble(config, keys, db, policy, clock)
+        node = cls._assemble(config, keys, db, policies, clock, connect)
         node.step(lead=False)
         if not node._views:
             # Committed and not published: somebody died in between.
@@ -291,7 +382,15 @@ class Node:
         return node
 
     @classmethod
-    def _assemble(cls, config: Config, keys: LogKeys, db: Database, policy: str, clock: Clock) -> Self:
+    def _assemble(
+        cls,
+        config: Config,
+        keys: LogKeys,
+        db: Database,
+        policies: Policies,
+        clock: Clock,
+        connect: Connect | None = None,
+    ) -> Self:
         private = config.path(config.private)
         return cls(
             config,
@@ -300,8 +399,9 @@ class Node:
             public=DirectoryBlobs(config.path(config.public), floor=config.free_bytes),
             private=DirectoryBlobs(private, floor=config.free_bytes),
             snapshots=private / "snapshots",
-            policy=policy,
+            policies=policies,
             clock=clock,
+            connect=connect,
         )
 
     # --- the log as it is published ---
@@ -333,11 +433,52 @@ class Node:
         head = sign_tree_head(
             self._keys.receipts, self.origin, issued_at=record.time, size=record.size, root=record.tree_root
         )
-        view = View.of(ledger, record, before, head)
-        views = (*self._views, view)[-VIEWS:]
-        self._views = views[first_that_fits([each.ledger for each in views]) :]
+        view = View.of(ledger, record, before, head).cosigned_by(
+            cosigned.of_sizes(self._db, [record.size]), self._policies
+        )
+        views = (*self._views, view)
+        kept = views[-VIEWS:]
+        kept = kept[first_that_fits([each.ledger for each in kept]) :]
+        # The newest that everybody vouches for stays, however far the state witnesses are behind.
+        best = next((each for each in reversed(views) if each.checked), None)
+        self._views = kept if best is None or best in kept else (best, *kept)
         with self._changed:
             self._changed.notify_all()
+
+    def _take_cosignatures(self) -> None:
+        """Add to the views what has been cosigned since."""
+        views = self._views
+        if self._witnesses is None or not views:
+            return
+        known = {each.mark for view in views for each in view.cosignatures}
+        fresh = {size for size, _, _ in cosigned.marks_since(self._db, views[0].size) - known}
+        if not fresh & {view.size for view in views}:
+            return
+        found: dict[int, list[Stored]] = {size: [] for size in fresh}
+        for each in cosigned.of_sizes(self._db, sorted(fresh)):
+            found[each.size].append(each)
+        self._views = tuple(
+            view.cosigned_by(found[view.size], self._policies) if view.size in fresh else view for view in views
+        )
+        with self._changed:
+            self._changed.notify_all()
+
+    def _best_view(self, at_least: int = 0) -> View:
+        """Return the newest view of at least so many entries that is checked; else witnessed; else the newest."""
+        enough = [view for view in reversed(self._views) if view.size >= at_least]
+        best = next((view for view in enough if view.checked), None)
+        return best or next((view for view in enough if view.witnessed), None) or self.view
+
+    def _settled_view(self) -> View:
+        """Return the best view; first wait a moment if the newest is just about to become it."""
+
+        def settled() -> bool:
+            # If witnesses have not kept up lately, nobody waits for them.
+            return self.view.checked or not any(view.checked for view in self._views[-_RECENT:])
+
+        with self._changed:
+            self._changed.wait_for(settled, self.config.witness_wait_s)
+        return self._best_view()
 
     # --- taking statements in ---
 
@@ -546,9 +687,9 @@ class Node:
         return view.head.receipt(position, self._path(view, position))
 
     def tlog_proof(self, leaf: Hash) -> str:
-        """Return the `.tlog-proof` of an entry at the newest checkpoint. Raises `Conflict`: `entry/…`."""
-        view = self.view
-        position = self._position(view, leaf)
+        """Return the `.tlog-proof` of an entry at the best checkpoint that has it. Raises `Conflict`: `entry/…`."""
+        position = self._position(self.view, leaf)
+        view = self._best_view(position + 1)
         return TlogProof(position, tuple(self._path(view, position)), view.signed).encode().decode()
 
     def _position(self, view: View, leaf: Hash) -> int:
@@ -575,15 +716,18 @@ class Node:
                 return None
         return None
 
-    def policy(self) -> str:
+    def policy(self) -> bytes:
         """Return the log's policy file."""
-        return self._policy
+        return self._policies.main.encoded
+
+    def state_policy(self) -> bytes | None:
+        """Return the log's policy file for state witnesses, None if it has none."""
+        return None if self._policies.state is None else self._policies.state.encoded
 
     def transition(self, epoch: int) -> bytes | None:
         """Return the transition proof of an epoch, None if it is not kept (any more)."""
-        if epoch < 0 or epoch > self.view.record.number:
-            return None
-        return self._private.get(transition_name(epoch))
+        # Also of the next one, which is published when witnesses have seen it.
+        return self._private.get(transition_name(epoch)) if 0 <= epoch < 1 << 63 else None
 
     # --- views ---
 
@@ -596,12 +740,69 @@ class Node:
             "root": view.record.tree_root.hex(),
             "epoch": view.record.number,
             "time": view.record.time,
-            "checkpoint": view.record.checkpoint,
+            "checkpoint": view.checkpoint,
             "held": view.held,
             "erased": view.erased,
             "reheld": view.reheld,
             "holders": len(view.listed),
             "limits": asdict(view.ledger.limits),
+            "witnessed": self._newest(lambda each: each.witnessed),
+            "checked": self._newest(lambda each: each.checked),
+            "witnesses": self._witnesses_view(),
+        }
+
+    def _newest(self, fits: Callable[[View], bool]) -> dict[str, int] | None:
+        """Tell which of the last checkpoints fits."""
+        found = next((view for view in reversed(self._views) if fits(view)), None)
+        return None if found is None else {"size": found.size, "time": found.record.time}
+
+    def _witnesses_view(self) -> list[dict[str, Any]]:
+        known = cosigned.standings(self._db)
+        found = []
+        for endpoint in self._endpoints:
+            standing = known.get(endpoint.url)
+            found.append(
+                {
+                    "names": list(endpoint.names),
+                    "url": endpoint.url,
+                    "state": endpoint.assesses,
+                    "keys": [verifier.encode() for verifier in endpoint.verifiers],
+                    "size": 0 if standing is None else standing.size,
+                    "problem": None if standing is None else standing.problem_code,
+                    "since": None if standing is None else standing.since,
+                }
+            )
+        return found
+
+    def problems_of_witnesses(self) -> dict[str, str]:
+        """Return what witnesses answered instead of cosigning, by URL; for the operator."""
+        return {url: each.problem for url, each in cosigned.standings(self._db).items() if each.problem is not None}
+
+    def checkpoints_view(self, before: int | None, limit: int) -> dict[str, Any]:
+        """Return a page of checkpoints, newest first, with who has cosigned them."""
+        limit = _page(limit)
+        newest = self.view.size + 1
+        records = self._log.epochs_below(newest if before is None else min(before, newest), limit + 1)
+        shown = records[:limit]
+        by_size: dict[int, list[Stored]] = {record.size: [] for record in shown}
+        for each in cosigned.of_sizes(self._db, list(by_size)):
+            by_size[each.size].append(each)
+        return {
+            "checkpoints": [
+                {
+                    "size": record.size,
+                    "root": record.tree_root.hex(),
+                    "epoch": record.number,
+                    "time": record.time,
+                    **dict(zip(("witnessed", "checked"), self._policies.weigh(by_size[record.size]), strict=True)),
+                    "cosignatures": [
+                        {"name": each.line.name, "key_id": each.line.key_id.hex(), "time": each.time}
+                        for each in by_size[record.size]
+                    ],
+                }
+                for record in shown
+            ],
+            "next": shown[-1].size if len(records) > limit else None,
         }
 
     def queue_view(self) -> dict[str, int]:
@@ -726,7 +927,7 @@ class Node:
         """
         if not 1 <= len(locators) <= MAX_LOCATORS:
             raise Malformed("lookup/locators", f"{len(locators)} locators, want 1 to {MAX_LOCATORS}")
-        view = self.view_at(size)
+        view = self._settled_view() if size is None else self.view_at(size)
         head = self._holder(view, holder)
         systems = view.ledger.systems_of(holder)
         names = {system.system for system in systems}
@@ -749,7 +950,7 @@ class Node:
                     "proof": encode_base64(proof),
                 }
         return {
-            "checkpoint": view.record.checkpoint,
+            "checkpoint": view.checkpoint,
             "entries": self._entries(view, positions),
             "holder": self._holder_proof(view, head),
             "systems": [
@@ -771,6 +972,8 @@ class Node:
         """
         view = self.view_at(size)
         position = self._position(view, leaf)
+        if size is None:
+            view = self._best_view(position + 1)
         entry = self._log.entry(position)
         statement = Statement.parse(entry or b"")
         payload = statement.payload
@@ -789,7 +992,7 @@ class Node:
         if after is not None and after.size <= view.size:
             positions.add(after.size - 1)
         return {
-            "checkpoint": view.record.checkpoint,
+            "checkpoint": view.checkpoint,
             "entries": self._entries(view, positions),
             "holder": self._holder_proof(view, head),
             "rows": [
@@ -903,6 +1106,8 @@ class Node:
             except AttestError as error:
                 self._fault = error
                 raise
+            finally:
+                self._take_cosignatures()
             self._fault = None
             self.leading = done.leading
             self._stepped_at = self._clock()
@@ -950,7 +1155,9 @@ class Node:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database, and of nothing else."""
+        """Let go of the database and of the witnesses."""
+        if self._witnesses is not None:
+            self._witnesses.close()
         self._db.close()
 
     def _run(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from attest.config import Config
-from attest.encoding import Hash
+from attest.encoding import Hash, sha256
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, sign_checkpoint
 from attest.formats.receipt import sign_refusal
@@ -38,14 +38,15 @@ from attest.ledger.epoch import Draft, Ledger
 from attest.ledger.rules import SystemId
 from attest.ledger.transition import prove_transition
 from attest.statemap import StateMap
+from attest.store import cosigned, queue
 from attest.store import log as log_store
-from attest.store import queue
 from attest.store.db import Clock, Database
 from attest.store.history import History, new_ledger, rows_name, transition_name, upload_name
 from attest.store.keyfiles import LogKeys
 from attest.store.lease import Lease
 from attest.store.log import EpochRecord, LogStore
 from attest.store.tiles import stored_root, write_tiles
+from attest.witnessing import Alarm, Witnesses
 
 CHECKPOINT: Final = "checkpoint"
 VIEWS: Final = 60  # published checkpoints that readers can go back to
@@ -97,11 +98,13 @@ class Sequencer:
         clock: Clock,
         announce: Announce,
         lease: Lease | None = None,
+        witnesses: Witnesses | None = None,
     ) -> None:
         """Prepare; nothing is read before the first `step`.
 
         Args:
             announce: called with every epoch that has become visible, and the ledger after it.
+            witnesses: who is asked to cosign; None for nobody.
         """
         self._config = config
         self._keys = keys
@@ -111,6 +114,10 @@ class Sequencer:
         self._clock = clock
         self._announce = announce
         self.lease = lease or Lease(db, clock, config.lease_s)
+        self._witnesses = witnesses
+        self._confirmed = witnesses is None  # all witnesses were asked since we lead
+        self._standings: dict[str, cosigned.WitnessRecord] = {}
+        self._stopped: Unavailable | None = None  # for good: a witness knows another history
         self._ledger: Ledger | None = None
         self._unannounced: deque[tuple[Ledger, EpochRecord]] = deque(maxlen=VIEWS)
         self._uploads: dict[Hash, bytes] = {}  # row files of the epoch that is about to be published
@@ -131,7 +138,7 @@ class Sequencer:
 
         Raises:
             Unavailable: `sequencer/rolled-back`, `sequencer/forked`, the database is not the one we published from:
-                nothing is signed any more; `store/…`.
+                nothing is signed any more; `witness/quorum`, the newest checkpoint is held back; `store/…`.
             Conflict: `register/moved`, `sequencer/lease`: another process was first; the next step starts afresh.
         """
         leading = lead and self.lease.acquire()
@@ -144,12 +151,16 @@ class Sequencer:
         size = 0 if visible is None else visible.size
         self._follow(head.size if leading else size, head, leading=leading)
         if not leading:
+            self._confirmed = self._witnesses is None
             self._tell(size)
             return Step(False, 0, 0, None)
+        self._collect()
         if size < head.size:
             published = self._publish(published, size, head)
         self._tell(head.size)
         self._clean()
+        self._confirm(head)
+        published = self._add_cosignatures(published, head)
         return self._sequence(head, published)
 
     def begin(self, genesis: Statement) -> EpochRecord:
@@ -232,9 +243,94 @@ class Sequencer:
         # What readers will get, not what we remember: a flipped bit stops here, before anybody relies on it.
         if stored_root(public, head.size) != head.tree_root:
             raise Unavailable("sequencer/tiles", f"the tiles do not lead to the signed root of {head.size} entries")
-        public.replace(CHECKPOINT, old, new := head.checkpoint.encode())
+        self._gather(head)
+        public.replace(CHECKPOINT, old, new := self._with_cosignatures(head))
         self._uploads = {}
         private.delete(map(upload_name, roots))
+        return new
+
+    # --- witnesses ---
+
+    def _gather(self, head: EpochRecord) -> None:
+        """Let witnesses cosign an epoch whose tiles, row files and transition proof can be read."""
+        if self._witnesses is None:
+            return
+        met = self._witnesses.gather(SignedCheckpoint.parse(head.checkpoint), head.time)
+        self._collect()
+        self._check_quorum(head, met=met)
+
+    def _check_quorum(self, head: EpochRecord, *, met: bool) -> None:
+        if not met and self._config.unwitnessed == "hold":
+            raise Unavailable(
+                "witness/quorum",
+                f"the checkpoint of {head.size} entries has no quorum of witnesses, and nothing goes on without",
+                hint="see `attest operator status` for what each witness says",
+            )
+
+    def _confirm(self, head: EpochRecord) -> None:
+        """Before anything is signed after a start: ask all witnesses whether they know more of this log than we do."""
+        if self._witnesses is not None and not self._confirmed:
+            met = self._witnesses.confirm(SignedCheckpoint.parse(head.checkpoint), head.time)
+            self._collect()
+            self._check_quorum(head, met=met)
+        self._confirmed = True
+
+    def _collect(self) -> None:
+        """Store what witnesses have answered. Raises `Unavailable`, now and ever after, if one contradicts us."""
+        if self._witnesses is None:
+            return
+        found, alarms = self._witnesses.collect()
+        now = int(self._clock())
+        changed = []
+        for each in self._witnesses.standings():
+            code, problem = (None, None) if each.problem is None else (each.problem.code, each.problem.message[:1000])
+            known = self._standings.get(each.endpoint.url)
+            since = now if known is None or known.problem_code != code else known.since
+            standing = cosigned.WitnessRecord(each.endpoint.url, each.size, code, problem, since)
+            if standing != known:
+                changed.append(standing)
+        if found or changed:
+            stored = [cosigned.Stored(each.size, each.time, each.line) for each in found]
+            cosigned.record(self._db, stored, changed)
+            self._standings.update({each.url: each for each in changed})
+        for alarm in alarms:
+            self._stop(alarm, now)
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _stop(self, alarm: Alarm, now: int) -> None:
+        """Sign nothing any more, if a witness has indeed seen what our database does not have."""
+        head = self._log.last_epoch()
+        if alarm.larger is not None and head is not None and alarm.larger <= head.size:
+            return  # another process had made the newer epoch, and offered it before our older one
+        name = f"evidence/{now}-{sha256(alarm.evidence).hex()[:16]}"
+        self._history.private.put([(name, alarm.evidence)])
+        if alarm.larger is not None:
+            code, what = (
+                "sequencer/rolled-back",
+                f"has cosigned {alarm.larger} entries of this log, we have {alarm.size}",
+            )
+        else:
+            code, what = "sequencer/forked", f"has cosigned another tree than ours of {alarm.size} entries, or below"
+        self._stopped = self._stopped or Unavailable(
+            code,
+            f"{alarm.endpoint.url} {what}; the evidence is in {name}",
+            hint="restore the newest database, or end this log and start a successor",
+        )
+
+    def _with_cosignatures(self, head: EpochRecord) -> bytes:
+        signed = SignedCheckpoint.parse(head.checkpoint)
+        if self._witnesses is None:
+            return signed.encode()
+        return signed.with_lines(each.line for each in cosigned.of_sizes(self._db, [head.size])).encode()
+
+    def _add_cosignatures(self, published: bytes | None, head: EpochRecord) -> bytes | None:
+        """Publish what has come since the checkpoint was published."""
+        if self._witnesses is None or published is None:
+            return published
+        if not cosigned.marks_since(self._db, head.size) - _marks(published):
+            return published
+        self._history.public.replace(CHECKPOINT, published, new := self._with_cosignatures(head))
         return new
 
     def _clean(self) -> None:
@@ -533,6 +629,11 @@ class _Planner:
             plan.row_count += len(rows)
             plan.uploads[payload.root] = rows.encoded
         return statement
+
+
+def _marks(published: bytes) -> set[cosigned.Mark]:
+    signed = SignedCheckpoint.parse(published)
+    return {(signed.checkpoint.size, line.name, line.key_id) for line in signed.note.signatures}
 
 
 def first_that_fits(ledgers: Sequence[Ledger]) -> int:

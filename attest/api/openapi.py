@@ -119,6 +119,18 @@ _ROW_PROOF: Final = _object(
     }
 )
 
+_WITNESS: Final = _object(
+    {
+        "names": _list(_text(), minItems=1),
+        "url": _text(),
+        "state": {"type": "boolean"},
+        "keys": _list(_text(), minItems=1),
+        "size": _UINT,
+        "problem": _or_null(_text()),
+        "since": _or_null(_UINT),
+    }
+)
+
 _SCHEMAS: Final[Json] = {
     "Hex32": _text(pattern="^[0-9a-f]{64}$"),
     "Base64": _text(contentEncoding="base64"),
@@ -171,6 +183,29 @@ _SCHEMAS: Final[Json] = {
             "reheld": _UINT,
             "holders": _UINT,
             "limits": _object({"rows": _UINT, "statement": _UINT, "skew": _UINT, "silence": _UINT}),
+            "witnessed": _or_null(_object({"size": _UINT, "time": _UINT})),
+            "checked": _or_null(_object({"size": _UINT, "time": _UINT})),
+            "witnesses": _list(_WITNESS),
+        }
+    ),
+    "Checkpoints": _object(
+        {
+            "checkpoints": _list(
+                _object(
+                    {
+                        "size": _UINT,
+                        "root": _ref("Hex32"),
+                        "epoch": _UINT,
+                        "time": _UINT,
+                        "witnessed": {"type": "boolean"},
+                        "checked": {"type": "boolean"},
+                        "cosignatures": _list(
+                            _object({"name": _text(), "key_id": _text(pattern="^[0-9a-f]{8}$"), "time": _UINT})
+                        ),
+                    }
+                )
+            ),
+            "next": _or_null(_UINT),
         }
     ),
     "Holders": _object({"holders": _list(_object(_HOLDER_LINE)), "next": _or_null(_ref("PartyId"))}),
@@ -380,6 +415,7 @@ def _tiles() -> Json:
     paths = {
         "/checkpoint": _read("getCheckpoint", "The newest signed checkpoint", None, (_PLAIN,)),
         "/policy": _read("getPolicy", "The log's policy file", None, (_PLAIN,)),
+        "/policy/state": _read("getStatePolicy", "Its policy file for state witnesses", None, (_PLAIN,), (404,)),
     }
     for kind, name, level in (("{level}", "Tile", (_LEVEL,)), ("entries", "Bundle", ())):
         summary = "256 hashes" if level else "256 entries"
@@ -397,13 +433,17 @@ def _views() -> Json:
     json = (JSON,)
     return {
         "/log": _read("getLog", "What the log is and where it stands", _ref("Log"), json),
+        "/checkpoints": _read(
+            "getCheckpoints", "Checkpoints and their cosignatures, newest first", _ref("Checkpoints"), json, (),
+            _query("before", _UINT, "the last size of the page before"), _LIMIT,
+        ),
         "/holders": _read("getHolders", "Holders by id", _ref("Holders"), json, (), after, _LIMIT),
         "/holders/{party}": _read("getHolder", "One holder", _ref("Holder"), json, (404,), _PARTY),
         "/holders/{party}/systems": _read("getSystems", "Its systems", _ref("Systems"), json, (404,), _PARTY),
         "/holders/{party}/entries": _read(
             "getEntries", "Its entries, newest first", _ref("Entries"), json, (404,), _PARTY, before, _LIMIT
         ),
-    }
+    }  # fmt: skip
 
 
 def _proofs() -> Json:

@@ -79,13 +79,24 @@ class Reads:
 
     def policy(self) -> Response:
         """Answer with the log's policy file."""
-        return read(self.node.policy().encode(), TEXT, MINUTE)
+        return read(self.node.policy(), TEXT, MINUTE)
+
+    def state_policy(self) -> Response:
+        """Answer with the log's policy file for state witnesses."""
+        found = self.node.state_policy()
+        if found is None:
+            raise Conflict("policy/unknown", "this log names no state witnesses")
+        return read(found, TEXT, MINUTE)
 
     # --- views ---
 
     def log(self) -> Response:
         """Answer with what the log is and where it stands."""
         return read_json(self.node.log_view(), NEWEST)
+
+    def checkpoints(self) -> Response:
+        """Answer with a page of checkpoints and their cosignatures, newest first."""
+        return read_json(self.node.checkpoints_view(query_decimal("before"), query_limit()), NEWEST)
 
     def holders(self) -> Response:
         """Answer with a page of holders."""

@@ -13,10 +13,11 @@ import click
 import httpx
 
 from attest.cli import output
-from attest.config import FILE, Config, read_passphrase, write_config
+from attest.config import FILE, Config, read_passphrase, write_aside, write_config
 from attest.encoding import Hash, parse_base64url, parse_hex, sha256
 from attest.errors import Conflict, Malformed, Refuted, Unavailable
 from attest.formats.join import MAX_JOIN, WELL_KNOWN, JoinRequest, parse_domain
+from attest.formats.policy import Policy, add_witness, remove_witness
 from attest.formats.statement import Keys, PartyEnd, is_origin
 from attest.node import Node
 from attest.store.db import Database
@@ -158,14 +159,75 @@ def status(directory: Path, as_json: bool) -> None:
             "erased": view["erased"],
             "reheld": view["reheld"],
             **{f"queue-{state}": count for state, count in node.queue_view().items()},
+            "witnessed": view["witnessed"] and view["witnessed"]["size"],
+            "checked": view["checked"] and view["checked"]["size"],
+            "witnesses": view["witnesses"],
         }
+        said = node.problems_of_witnesses()
     finally:
         node.stop()
     if as_json:
         output.text(json.dumps(found, indent=1))
     else:
         for name, value in found.items():
-            output.line(name, value)
+            if name != "witnesses":
+                output.line(name, "none" if value is None else value)
+        for each in found["witnesses"]:
+            kind = "state-witness" if each["state"] else "witness"
+            fault = each["problem"] and f"{each['problem']}: {said.get(each['url'], '')}"
+            output.line(
+                kind, each["url"], f"size {each['size']}", fault or "cosigns" if each["since"] else "not asked yet"
+            )
+
+
+@operator.group()
+def witness() -> None:
+    """Say which witnesses this log asks to cosign: they stand in its policy files."""
+
+
+@witness.command()
+@_directory
+@click.argument("name")
+@click.argument("url")
+@click.argument("vkeys", metavar="VKEY...", nargs=-1, required=True)
+@click.option("--state", is_flag=True, help="a state witness: it goes into the other policy file")
+@click.option("--quorum", type=click.IntRange(1), help="how many witnesses are a quorum; by default more than half")
+def add(directory: Path, name: str, url: str, vkeys: tuple[str, ...], state: bool, quorum: int | None) -> None:
+    """Ask the witness NAME at URL, which signs with VKEY, for cosignatures.
+
+    All keys of one witness count as one. `attest serve` reads the policy files when it starts.
+    """
+    config = Config.load(directory)
+    main = _policy(config.path(config.policy))
+    place = config.path(config.state_policy if state else config.policy)
+    policy = add_witness(
+        _policy(place) if place.exists() else Policy(main.logs, (), (), None), name, url, vkeys, quorum
+    )
+    write_aside(place, policy.encode())
+    output.line("policy", place)
+    output.line("policy-sha256", sha256(policy.encode()).hex())
+
+
+@witness.command("remove")
+@_directory
+@click.argument("name")
+@click.option("--state", is_flag=True, help="a state witness")
+@click.option("--quorum", type=click.IntRange(1), help="how many witnesses are a quorum; by default more than half")
+def remove_(directory: Path, name: str, state: bool, quorum: int | None) -> None:
+    """Ask the witness NAME no more. Its cosignatures stay, and count no longer for those who take over the policy."""
+    config = Config.load(directory)
+    place = config.path(config.state_policy if state else config.policy)
+    policy = remove_witness(_policy(place), name, quorum)
+    write_aside(place, policy.encode())
+    output.line("policy", place)
+    output.line("policy-sha256", sha256(policy.encode()).hex())
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.parse(path.read_bytes())
+    except FileNotFoundError:
+        raise Unavailable("config/missing", f"no policy file {path}") from None
 
 
 @operator.command()

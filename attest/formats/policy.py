@@ -9,7 +9,7 @@ Spec: C2SP tlog-policy; docs/spec/policy.md.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
@@ -190,12 +190,92 @@ class Policy:
                 earliest[names[verifier]] = cosignature
         return earliest
 
+    def is_met_by(self, verifiers: Collection[NoteVerifier]) -> bool:
+        """Tell whether cosignatures by these keys, each of them verified, are the quorum."""
+        return self.quorum is None or self._met({each.name for each in self.witnesses if each.verifier in verifiers})
+
     def _met(self, names: Collection[str]) -> bool:
         met = set(names)
         for group in self.groups:  # members stand before their group, so one pass is enough
             if len(met.intersection(group.members)) >= group.threshold:
                 met.add(group.name)
         return self.quorum in met
+
+
+ALL: Final = "witnesses"
+"""The group that `add_witness` and `remove_witness` keep: one member for each witness, however many keys it has."""
+
+
+def add_witness(policy: Policy, name: str, url: str, vkeys: Sequence[str], quorum: int | None = None) -> Policy:
+    """Return the policy with one more witness.
+
+    Args:
+        quorum: how many witnesses it takes from now on; None: more than half.
+
+    Raises:
+        Malformed: `policy/…`, `note/…`; `policy/by-hand`, its groups are not those that this function makes.
+    """
+    members = _members(policy)
+    if not url.startswith(("https://", "http://")):
+        raise Malformed("policy/url", f"want https://… or http://…, found {url[:80]!r}")
+    added = [
+        PolicyWitness(_key_name(name, n, len(vkeys)), NoteVerifier.parse(vkey), url) for n, vkey in enumerate(vkeys)
+    ]
+    keys = [PolicyGroup(name, 1, tuple(each.name for each in added))] if len(added) > 1 else []
+    return _with(policy, (*policy.witnesses, *added), [*_keys(policy), *keys], [*members, name], quorum)
+
+
+def remove_witness(policy: Policy, name: str, quorum: int | None = None) -> Policy:
+    """Return the policy without a witness. Raises `Malformed`: `policy/undefined`, and as `add_witness`."""
+    members = _members(policy)
+    if name not in members:
+        raise Malformed(
+            "policy/undefined", f"no witness {name[:40]!r}; there are: {', '.join(members)[:500] or 'none'}"
+        )
+    gone = {name, *(member for group in _keys(policy) if group.name == name for member in group.members)}
+    witnesses = tuple(each for each in policy.witnesses if each.name not in gone)
+    groups = [group for group in _keys(policy) if group.name != name]
+    return _with(policy, witnesses, groups, [member for member in members if member != name], quorum)
+
+
+def _members(policy: Policy) -> list[str]:
+    """Return the names of the witnesses that count, if it is a policy of `add_witness`."""
+    groups = {group.name: group for group in policy.groups}
+    if policy.quorum is None and not policy.witnesses:
+        return []
+    if policy.quorum != ALL or ALL not in groups or any(each.threshold != 1 for each in _keys(policy)):
+        raise Malformed(
+            "policy/by-hand",
+            f"its quorum is not a group {ALL!r} of witnesses",
+            hint="edit the file as it was made: by hand",
+        )
+    return list(groups[ALL].members)
+
+
+def _keys(policy: Policy) -> list[PolicyGroup]:
+    return [group for group in policy.groups if group.name != ALL]
+
+
+def _key_name(name: str, n: int, count: int) -> str:
+    return name if count == 1 else f"{name}.{n + 1}"
+
+
+def _with(
+    policy: Policy,
+    witnesses: tuple[PolicyWitness, ...],
+    keys: list[PolicyGroup],
+    members: list[str],
+    quorum: int | None,
+) -> Policy:
+    if not members:
+        return Policy(policy.logs, (), (), None)
+    counted = PolicyGroup(ALL, len(members) // 2 + 1 if quorum is None else quorum, tuple(members))
+    changed = Policy(policy.logs, witnesses, (*keys, counted), ALL)
+    try:
+        changed.encode()
+    except ValueError as error:
+        raise Malformed("policy/fields", str(error)) from None
+    return changed
 
 
 def _lines(wire: bytes) -> list[list[str]]:

@@ -101,6 +101,17 @@ cosignatures = sa.Table(
     sa.Column("line", sa.Text, nullable=False),
 )
 
+# How we stand with each witness, for whoever asks: written by the sequencer.
+witnesses = sa.Table(
+    "witnesses",
+    metadata,
+    sa.Column("url", sa.Text, primary_key=True),
+    sa.Column("size", _Big, nullable=False),  # the largest it is known to have cosigned
+    sa.Column("problem_code", sa.Text),  # null: none
+    sa.Column("problem", sa.Text),
+    sa.Column("since", _Big, nullable=False),  # when that began or ended
+)
+
 # What names a party: its head, in memory, has everything else.
 parties = sa.Table(
     "parties",

@@ -163,6 +163,12 @@ class LogStore:
         """Return the first epoch whose entry stands after `position`."""
         return self._epoch(sa.select(epochs).where(epochs.c.size > position + 1).order_by(epochs.c.size).limit(1))
 
+    def epochs_below(self, size: int, limit: int) -> list[EpochRecord]:
+        """Return the epochs that end at sizes below `size`, newest first."""
+        query = sa.select(epochs).where(epochs.c.size < size).order_by(epochs.c.size.desc()).limit(limit)
+        with self.db.read() as transaction:
+            return [_record(row) for row in transaction.execute(query)]
+
     def first_epoch_since(self, time: int) -> int:
         """Return the number of the first epoch at or after a time; that of the next one, if there is none."""
         query = sa.select(sa.func.min(epochs.c.number)).where(epochs.c.time >= time)

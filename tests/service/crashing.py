@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from attest.config import Config
-from attest.node import Node
+from attest.node import Node, Policies
 from attest.store.blobs import DirectoryBlobs
 from attest.store.db import Database, Transaction
 from attest.store.keyfiles import LogKeys
@@ -92,7 +92,7 @@ def crashing_node(config: Config, clock: SimulatedClock, writes: Writes, *, file
         public=CrashingBlobs(DirectoryBlobs(config.path(config.public)), counted),
         private=CrashingBlobs(DirectoryBlobs(private), counted),
         snapshots=private / "snapshots",
-        policy="",
+        policies=Policies.load(config),
         clock=clock,
     )
     node.step(lead=False)
