@@ -1,0 +1,110 @@
+"""A state witness in front of a real log: it cosigns what it has checked, wherever it was stopped before."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from attest.api.app import create_app
+from attest.errors import AttestError, Unavailable
+from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.rows import RowFile
+from attest.store.anchors import AnchorStore, anchors
+from attest.store.blobs import DirectoryBlobs
+from attest.store.db import Database
+from attest.transport import LogClient
+from attest.witness.state import StateAssessor
+from tests.world import ORIGIN, World, descriptor, random_rows
+
+
+class StateWitness:
+    """A state witness of one world, whose process may be ended and begun again."""
+
+    def __init__(self, world: World, directory: Path) -> None:
+        self.world = world
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        self.db = Database(f"sqlite:///{directory}/witness.db")
+        anchors.metadata.create_all(self.db.engine)
+        self.blobs = DirectoryBlobs(directory)
+        self.transport: httpx.BaseTransport = httpx.WSGITransport(create_app(world.node, wait_s=0))
+        self.open()
+
+    def open(self) -> None:
+        client = LogClient("http://log.example", None, origin=ORIGIN, transport=self.transport, patience_s=0)
+        self.assessor = StateAssessor(
+            lambda _: client, self.blobs, AnchorStore(self.db), clock=self.world.clock, wait_s=60
+        )
+
+    def assess(self, signed: SignedCheckpoint | None = None) -> None:
+        self.assessor.assess(ORIGIN, signed or SignedCheckpoint.parse(self.world.published("checkpoint")))
+
+    def refuses(self) -> str:
+        with pytest.raises(AttestError) as caught:
+            self.assess()
+        return caught.value.code
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path / "log")
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def witness(world, tmp_path):
+    return StateWitness(world, tmp_path / "witness")
+
+
+def test_an_honest_log_is_vouched_for(world, witness):
+    """From its first checkpoint, through all kinds of statements, to the last; every row file is kept."""
+    witness.assess()
+    holder = world.holder("acme.example", descriptor("db"), descriptor("search", "search"))
+    witness.assess()
+    rows = [RowFile.build(random_rows(n)) for n in (1, 5, 50)]
+    for each in rows:
+        world.publish(holder.hold("db", each), each)
+        world.publish(holder.hold("search", each), each)
+        witness.assess()
+    world.publish(holder.erase("db", rows[1]), rows[1])
+    witness.assess()
+    assert {each.root().hex() for each in rows} == set(witness.blobs.names("rows"))
+
+
+def test_what_was_checked_is_remembered(world, witness):
+    """After a restart it goes on where it was, without asking for what it knows."""
+    holder = world.holder("acme.example", descriptor("db"))
+    witness.assess()
+    witness.open()
+    witness.assess()
+    rows = RowFile.build(random_rows(3))
+    world.publish(holder.hold("db", rows), rows)
+    witness.assess()
+
+
+def test_an_old_epoch_is_not_vouched_for(world, witness):
+    """The last epoch is at most 300 s away from the clock; the log cures it by a fresh one."""
+    witness.assess()
+    world.clock.advance(300)
+    assert witness.refuses() == "witness/epoch-time"
+    world.clock.advance(world.config.quiet_interval_s)
+    world.step()
+    witness.assess()
+
+
+def test_a_log_that_is_away_is_not_refuted(world, witness):
+    """It is asked again later."""
+
+    class Away(httpx.BaseTransport):
+        def handle_request(self, request):
+            raise httpx.ConnectError("away")
+
+    witness.transport, there = Away(), witness.transport
+    witness.open()
+    with pytest.raises(Unavailable) as caught:
+        witness.assess()
+    assert caught.value.code == "log/unreachable"
+    witness.transport = there
+    witness.open()
+    witness.assess()
