@@ -232,13 +232,12 @@ class Witnesses:
     # --- called by the workers ---
 
     def answered(
-        self, worker: "_Worker", offer: _Offer, found: Sequence[Cosigned], problem: AttestError | None
+        self, worker: "_Worker", offer: _Offer, found: Sequence[Cosigned], problem: AttestError | None, took_s: float
     ) -> None:
         """Take the outcome of one attempt."""
         with self._changed:
             worker.answered_size = max(worker.answered_size, offer.size)
-            in_time = time.monotonic() - offer.time <= self._wait_s
-            worker.prompt = problem is None and (in_time or worker.prompt)
+            worker.prompt = problem is None and took_s <= self._wait_s
             known = worker.problem
             worker.problem = problem
             self._cosigned += found
@@ -319,6 +318,7 @@ class _Worker:
             while (offer := self._next(offer, done=done)) is not None:
                 found: list[Cosigned] = []
                 problem: AttestError | None = None
+                began = time.monotonic()
                 try:
                     found = _Attempt(self, self._owner, http, offer, int(self._clock())).run()
                 except AttestError as error:
@@ -326,7 +326,7 @@ class _Worker:
                 except (httpx.HTTPError, httpx.InvalidURL) as error:
                     problem = Unavailable("witness/unreachable", f"{self.endpoint.url}: {type(error).__name__}")
                 done = problem is None
-                self._owner.answered(self, offer, found, problem)
+                self._owner.answered(self, offer, found, problem, time.monotonic() - began)
                 if problem is None:
                     pause = _FIRST_PAUSE_S
                 else:
