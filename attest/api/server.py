@@ -23,12 +23,20 @@ _IN_MEMORY: Final = 1 << 20  # bytes of a request that waitress keeps before it 
 
 
 def make_server(
-    app: Flask, *, host: str, port: int, threads: int, most: int | None = None, sockets: dict[int, Any] | None = None
+    app: Flask,
+    *,
+    host: str,
+    port: int,
+    threads: int,
+    most: int | None = None,
+    max_body: int = _MAX_BODY,
+    sockets: dict[int, Any] | None = None,
 ) -> Any:
     """Listen; `run` of what this returns answers. Raises `OSError`.
 
     Args:
         most: connections; by default as many as the limit on open files lets us have.
+        max_body: bytes; what the server stops reading, and answers 413, at.
     """
     sockets = {} if sockets is None else sockets
     most = _affordable() if most is None else most
@@ -38,7 +46,7 @@ def make_server(
         host=host,
         port=port,
         threads=threads,
-        max_request_body_size=_MAX_BODY,
+        max_request_body_size=max_body,
         inbuf_overflow=_IN_MEMORY,
         connection_limit=most + _ACCEPTED,
         asyncore_use_poll=True,  # select() ends with file descriptor 1023

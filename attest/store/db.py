@@ -21,6 +21,7 @@ from attest.errors import Unavailable
 from attest.resources import resources
 
 BUSY_TIMEOUT_S = 30
+_MIGRATE = {"service": "attest operator migrate", "witness": "attest witness migrate"}
 
 Transaction: TypeAlias = sa.Connection
 
@@ -148,9 +149,14 @@ register = sa.Table(
 class Database:
     """One database, and how to read and write it."""
 
-    def __init__(self, url: str) -> None:
-        """Connect lazily to an SQLAlchemy URL: SQLite, or PostgreSQL through psycopg."""
+    def __init__(self, url: str, schema: str = "service") -> None:
+        """Connect lazily to an SQLAlchemy URL: SQLite, or PostgreSQL through psycopg.
+
+        Args:
+            schema: `service` or `witness`: what the database is for.
+        """
         self.url = url
+        self._schema = schema
         self.engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"), pool_size=20, max_overflow=40)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _configure_sqlite)
@@ -176,7 +182,7 @@ class Database:
     def migrate(self) -> None:
         """Bring the schema to this version's, from any older one or from nothing."""
         with self.write() as transaction:
-            config = _alembic()
+            config = _alembic(self._schema)
             config.attributes["connection"] = transaction
             command.upgrade(config, "head")
 
@@ -184,12 +190,12 @@ class Database:
         """Raises `Unavailable`: `store/schema`, the schema is older or newer than this version's."""
         with self.read() as transaction:
             found = MigrationContext.configure(transaction).get_current_revision()
-        want = ScriptDirectory.from_config(_alembic()).get_current_head()
+        want = ScriptDirectory.from_config(_alembic(self._schema)).get_current_head()
         if found != want:
             raise Unavailable(
                 "store/schema",
                 f"the database has schema {found or 'none'}, this version wants {want}",
-                hint="back up the database, then run: attest operator migrate",
+                hint=f"back up the database, then run: {_MIGRATE[self._schema]}",
             )
 
     def close(self) -> None:
@@ -205,9 +211,9 @@ def insert_if_new(transaction: Transaction, table: sa.Table, values: dict[str, A
     return transaction.execute(statement).first() is not None
 
 
-def _alembic() -> AlembicConfig:
+def _alembic(schema: str) -> AlembicConfig:
     config = AlembicConfig()
-    config.set_main_option("script_location", str(resources("migrations") / "service").replace("%", "%%"))
+    config.set_main_option("script_location", str(resources("migrations") / schema).replace("%", "%%"))
     return config
 
 
