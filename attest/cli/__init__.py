@@ -20,6 +20,7 @@ COMMANDS = {
     "certificate": ("attest.cli.prove", "certificate", "fetch a deletion certificate for a keepsake", "holder"),
     "holder": ("attest.cli.holder", "holder", "commit what is held, sign what is erased", "holder"),
     "operator": ("attest.cli.operator", "operator", "create and run a log", "server"),
+    "witness": ("attest.cli.witness", "witness", "run a witness, which cosigns logs", "server"),
     "serve": ("attest.cli.serve", "serve", "serve a log over HTTP and sequence it", "server"),
 }
 

@@ -1,0 +1,152 @@
+"""`attest witness`: create a witness, name the logs it cosigns, run it, see how it is."""
+
+import importlib
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from attest.cli import output, serving
+from attest.config import read_passphrase
+from attest.errors import Conflict
+from attest.store.db import Database
+from attest.witness import loglist
+from attest.witness.app import create_app
+from attest.witness.loglist import LogList
+from attest.witness.request import MAX_BODY
+from attest.witness.settings import FILE, Settings, WitnessKeys
+from attest.witness.witness import Witness
+
+_directory = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    envvar="ATTEST_DIR",
+    help=f"where {FILE} is",
+)
+
+
+@click.group()
+def witness() -> None:
+    """Run a witness: it cosigns checkpoints of logs that never take anything back."""
+
+
+@witness.command()
+@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--name", required=True, help="the witness's name for ever, such as wit.example/w1")
+@click.option("--state", is_flag=True, help="a state witness: it checks logs of attest entry by entry")
+@click.option("--database", help="an SQLAlchemy URL; by default SQLite in the directory")
+@click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="encrypts the key files")
+@click.option("--port", type=int)
+def init(
+    directory: Path, name: str, state: bool, database: str | None, passphrase_file: Path | None, port: int | None
+) -> None:
+    """Create a witness: keys, settings, database, an empty list of logs.
+
+    Prints the keys to publish. Who a witness is, is its keys: a state witness has others than a witness.
+    """
+    directory = directory.resolve()
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise Conflict("witness/exists", f"{directory} is not empty", hint="name a directory that does not exist yet")
+    values: dict[str, Any] = {"name": name, "state": state, "database": database, "port": port}
+    if passphrase_file is not None:
+        values["passphrase_file"] = str(passphrase_file.resolve())
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # Made aside and renamed, so that a half-made witness never stands where a whole one should.
+    aside = directory.parent / f".{directory.name}.new-{secrets.token_hex(4)}"
+    aside.mkdir(mode=0o700)
+    try:
+        settings = Settings.build(aside, {key: value for key, value in values.items() if value is not None})
+        passphrase = settings.passphrase() if passphrase_file is None else read_passphrase(passphrase_file)
+        settings.write(aside / FILE)
+        keys = WitnessKeys.generate(name)
+        settings.path(settings.keys).mkdir(mode=0o700)
+        keys.store(settings.path(settings.keys), passphrase)
+        (aside / loglist.LOGS).write_text(loglist.EMPTY, encoding="utf-8")
+        with _database(settings) as db:
+            db.migrate()
+        if directory.exists():
+            directory.rmdir()
+        aside.rename(directory)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _show_keys(keys)
+    output.say(f"created {directory}; name a log with: attest witness follow --dir {directory} VKEY")
+    output.say("publish the keys; back them up now, apart from the database")
+
+
+@witness.command()
+@_directory
+@click.argument("vkeys", nargs=-1, required=True, metavar="VKEY...")
+@click.option("--url", help="where the log is read; a state witness needs it")
+@click.option("--qpd", type=int, default=86_400, show_default=True, help="requests a day")
+@click.option("--contact", default="-", help="of the log's operator")
+def follow(directory: Path, vkeys: tuple[str, ...], url: str | None, qpd: int, contact: str) -> None:
+    """Cosign the log with these keys: Ed25519, ML-DSA-44 or both. A running witness takes notice by itself."""
+    settings = Settings.load(directory)
+    log = loglist.follow(settings.directory, list(vkeys), url=url, qpd=qpd, contact=contact)
+    output.line("follows", log.origin, *(verifier.key_id.hex() for verifier in log.verifiers))
+
+
+@witness.command()
+@_directory
+@click.option("--host", help="instead of the configured one")
+@click.option("--port", type=int, help="instead of the configured one; 0 takes a free one")
+def serve(directory: Path, host: str | None, port: int | None) -> None:
+    """Serve the witness in DIR until SIGTERM or Ctrl-C."""
+    settings = Settings.load(directory)
+    serving.log_to(sys.stderr.isatty())
+    logger = structlog.get_logger("attest.witness")
+    keys = WitnessKeys.load(settings)
+    logs = LogList(settings.directory)
+    with _database(settings) as db:
+        assessor = None
+        if settings.state:
+            assessor = importlib.import_module("attest.witness.state").open_assessor(settings, db, time.time)
+        running = Witness(keys, logs, db, time.time, assessor)
+        try:
+            address = host or settings.host, settings.port if port is None else port
+            # The server counts the frames of chunks as well: what is too large to the byte, the application says.
+            server = serving.listen(create_app(running), *address, threads=settings.threads, max_body=2 * MAX_BODY)
+            for place in serving.places(server):
+                logger.info("serving", url=place, name=keys.name, logs=len(logs.all()))
+                output.line("url", place)
+            sys.stdout.flush()
+            serving.run(server)
+            logger.info("stopping")
+        finally:
+            running.close()
+            if assessor is not None:
+                assessor.close()
+
+
+@witness.command()
+@_directory
+def migrate(directory: Path) -> None:
+    """Bring the database to this version's schema. Stop the witness and make a backup first."""
+    with _database(Settings.load(directory)) as db:
+        db.migrate()
+    output.say("the database has this version's schema")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[Database]:
+    db = Database(settings.database_url(), "witness")
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def _show_keys(keys: WitnessKeys) -> None:
+    for verifier in keys.verifiers:
+        output.line("vkey", verifier.encode())
