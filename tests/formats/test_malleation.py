@@ -100,7 +100,8 @@ def test_a_changed_line_is_refused_or_counts_no_more(line: int) -> None:
     assert {"signature/invalid", "encoding/base64"} <= codes
     assert codes <= {
         "signature/invalid", "encoding/base64", "encoding/utf8", "note/signature-line", "note/name", "note/blank-line",
-        "note/control-character", "note/final-newline", "note/signatures", "checkpoint/lines", "checkpoint/extension", "cosignature/time",
+        "note/control-character", "note/final-newline", "note/signatures",
+        "checkpoint/lines", "checkpoint/extension", "cosignature/time",
     }  # fmt: skip
 
 
