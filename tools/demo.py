@@ -30,6 +30,7 @@ DEMO = ROOT / "var/demo"
 TABLE = INPUT / "table/node_modules/@observablehq/sample-datasets/olympians.csv"
 FACES = INPUT / "pictures/skimage/data/lfw_subset.npy"  # 200 grey pictures of 25 x 25; the first 100 show faces
 FACE_COUNT = 100
+PIDS = DEMO / "pids"
 ATTEST = Path(sys.executable).with_name("attest")
 
 LOG = "demo.attest.example/log"
@@ -48,8 +49,8 @@ SYSTEMS = {
 def main() -> int:
     """Run the whole story; exit 0 if everything went as told."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stop", action="store_true", help="stop the service that an earlier demo left running")
-    parser.add_argument("--no-service", action="store_true", help="stop the service at the end")
+    parser.add_argument("--stop", action="store_true", help="stop the services that an earlier demo left running")
+    parser.add_argument("--no-service", action="store_true", help="stop the services at the end")
     options = parser.parse_args()
     stop()
     if options.stop:
@@ -102,7 +103,23 @@ def begin(people: int, french: int) -> str:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     attest("operator", "init", "--dir", "log", "--origin", LOG, "--url", url)
-    serve(port)
+    tell(
+        """
+        Nobody has to trust the operator. A witness, run by somebody else, cosigns only what takes nothing back. A state
+        witness, run by somebody else again, first checks every statement and every state itself. The log asks both.
+        """
+    )
+    log_key = (DEMO / "log/policy").read_text().split()[1]
+    for name, state in (("north", ()), ("south", ("--state",))):
+        made = attest("witness", "init", "--dir", name, "--name", f"{name}.example/witness", *state)
+        vkeys = [line.split()[1] for line in made.splitlines() if line.startswith("vkey")]
+        attest("witness", "follow", "--dir", name, log_key, *(("--url", url) if state else ()))
+        place = free_port()
+        serve(place, "witness", "serve", "--dir", name)
+        attest(
+            "operator", "witness", "add", name, f"http://127.0.0.1:{place}", *vkeys, "--dir", "log", *state, quiet=True
+        )
+    serve(port, "serve", "--dir", "log")
     for company, name in ((HOLDER, "Faces Inc."), (RIVAL, "Rival Ltd.")):
         where = company.partition(".")[0]
         attest(
@@ -173,6 +190,7 @@ def commit() -> None:
     )
     attest("holder", "keepsake", PERSON, "--dir", "faces", "-o", "riner.keepsake")
     attest("holder", "status", "--dir", "faces")
+    attest("operator", "status", "--dir", "log")
 
 
 def erase_step_by_step(url: str) -> None:
@@ -243,6 +261,7 @@ def lie(url: str) -> None:
         f"And a log that is not the pinned one signs everything anew. (Nobody asked the service at {url} for anything.)"
     )
     attest("operator", "init", "--dir", "impostor", "--origin", LOG, quiet=True)
+    shutil.copy(DEMO / "impostor/policy", DEMO / "impostor/state-policy")
     verify("riner-3.bundle", code=5, policy="impostor/policy")
 
 
@@ -256,14 +275,16 @@ def finish(url: str, seconds: float, *, stay: bool) -> None:
         textwrap.dedent(
             f"""\
             All of it took {seconds:.0f} seconds. In var/demo:
-              policy      log/policy                     whom to trust: the log's public key
+              policy      log/policy                     whom to trust: the log's key and its witness
+                          log/state-policy               and the state witness
               keepsake    riner.keepsake                 his own; keep such a thing private
               bundles     riner-hold.bundle riner-tombstone.bundle riner-1.bundle to riner-3.bundle bystander.bundle
               certificate riner.certificate
               {service}
             For example:
               cd var/demo
-              ../../.venv/bin/attest verify riner.certificate --policy log/policy --keepsake riner.keepsake
+              ../../.venv/bin/attest verify riner.certificate --policy log/policy --state-policy log/state-policy \\
+                  --keepsake riner.keepsake
               ../../.venv/bin/attest show riner.certificate
               ../../.venv/bin/attest prove riner.keepsake --url {url} -o now.bundle
             """
@@ -271,7 +292,7 @@ def finish(url: str, seconds: float, *, stay: bool) -> None:
         flush=True,
     )
     if stay:
-        print("Stop the service with: .venv/bin/python tools/demo.py --stop\n", flush=True)
+        print("Stop the services with: .venv/bin/python tools/demo.py --stop\n", flush=True)
 
 
 # --- doing it ---
@@ -308,7 +329,15 @@ def verify(
     whole: bool = False,
 ) -> None:
     """Verify as an outsider: the bundle, a policy, a question. `whole` shows every step."""
-    arguments = ["verify", bundle, "--policy", policy, *asked]
+    arguments = [
+        "verify",
+        bundle,
+        "--policy",
+        policy,
+        "--state-policy",
+        policy.replace("policy", "state-policy"),
+        *asked,
+    ]
     if not whole:
         arguments.append("--json")
     output = attest(*arguments, code=code, quiet=not whole)
@@ -333,31 +362,35 @@ def verify(
 
 def attest(*arguments: str, code: int = 0, quiet: bool = False) -> str:
     """Run the command as a user would, from var/demo; show it and what it says; return its stdout."""
-    print(f"$ attest {shlex.join(arguments)}", flush=True)
+    print(f"$ attest {shlex.join(shortened(each) for each in arguments)}", flush=True)
     done = subprocess.run([ATTEST, *arguments], cwd=DEMO, capture_output=True, text=True, check=False)
     if not quiet or done.returncode != code:
-        print(textwrap.indent((done.stdout + done.stderr).rstrip(), "    "), flush=True)
+        shown = "\n".join(shortened(line) for line in (done.stdout + done.stderr).rstrip().split("\n"))
+        print(textwrap.indent(shown, "    "), flush=True)
     if done.returncode != code:
         fail(f"exit {done.returncode}, want {code}")
     return done.stdout
 
 
-def serve(port: int) -> None:
-    """Start the service, wait until it answers, leave its process id behind."""
-    print(f"$ attest serve --dir log --port {port} &", flush=True)
-    with (DEMO / "serve.log").open("w") as log:
+def shortened(text: str) -> str:
+    """Leave out the middle of what is very long: a post-quantum key."""
+    return text if len(text) < 400 else f"{text[:100]}…{text[-20:]}"
+
+
+def serve(port: int, *arguments: str) -> None:
+    """Start a service, wait until it answers, leave its process id behind."""
+    arguments = (*arguments, "--port", str(port))
+    print(f"$ attest {shlex.join(arguments)} &\n", flush=True)
+    log = DEMO / f"{arguments[arguments.index('--dir') + 1]}.log"
+    with log.open("w") as file:
         process = subprocess.Popen(
-            [ATTEST, "serve", "--dir", "log", "--port", str(port)],
-            cwd=DEMO,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            [ATTEST, *arguments], cwd=DEMO, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
         )
-    (DEMO / "serve.pid").write_text(str(process.pid))
+    with PIDS.open("a") as file:
+        file.write(f"{process.pid}\n")
     for _ in range(300):
         if process.poll() is not None:
-            fail(f"the service ended:\n{(DEMO / 'serve.log').read_text()}")
+            fail(f"the service ended:\n{log.read_text()}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
@@ -366,22 +399,24 @@ def serve(port: int) -> None:
 
 
 def stop() -> None:
-    """Stop the service of an earlier demo, if it is ours and alive."""
-    pid_file = DEMO / "serve.pid"
-    if not pid_file.exists():
+    """Stop the services of an earlier demo, those that are ours and alive."""
+    if not PIDS.exists():
         return
-    pid = int(pid_file.read_text())
-    try:
-        ours = b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        ours = False
-    if ours:
+    ours = [pid for pid in map(int, PIDS.read_text().split()) if b"serve" in command_of(pid)]
+    for pid in ours:
         os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            if not Path(f"/proc/{pid}").exists():
-                break
-            time.sleep(0.1)
-    pid_file.unlink()
+    for _ in range(100):
+        if not any(command_of(pid) for pid in ours):
+            break
+        time.sleep(0.1)
+    PIDS.unlink()
+
+
+def command_of(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []
 
 
 def free_port() -> int:
