@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from attest.encoding import Hash
+from attest.errors import Malformed, Unavailable
 from attest.formats.rows import RowFile
 from attest.formats.state import PartyHead, SystemHead
-from attest.formats.statement import Descriptor, Limits, Log, Statement
-from attest.ledger.rules import Effects, SystemId, View, judge
+from attest.formats.statement import Descriptor, Epoch, Hold, Limits, Log, Statement, Tombstone
+from attest.ledger.rules import RULES, RULES_DIGEST, Effects, SystemId, View, judge
 from attest.merkle.sparse import Tree
 from attest.merkle.tree import Frontier
 
@@ -108,6 +109,29 @@ class Draft:
         self._take(effects)
         self.entries.append(statement)
 
+    def take(self, entries: Sequence[bytes], rows: Callable[[Hash], bytes]) -> Statement:
+        """Judge the entries of one whole epoch but the last, which is its epoch/1 and returned unjudged.
+
+        Args:
+            rows: gives the row file with a root; may raise `Unavailable`.
+
+        Raises:
+            Malformed: `transition/entries`, an epoch/1 before the end or none there; and whatever `add` raises.
+        """
+        for at, entry in enumerate(entries, 1):
+            statement = self._parse(entry)
+            payload = statement.payload
+            if isinstance(payload, Epoch) != (at == len(entries)):
+                raise Malformed("transition/entries", f"an epoch ends with its epoch/1, entry {at} is {payload.KIND}")
+            if at == len(entries):
+                return statement
+            file = None
+            # The rules refuse a larger one, so nobody has to have it; and they check that this is the file named.
+            if isinstance(payload, Hold | Tombstone) and payload.count <= self.limits.rows:
+                file = RowFile.parse(rows(payload.root))
+            self.add(statement, file)
+        raise Malformed("transition/entries", "an epoch without entries")
+
     def finish(self, epoch: Statement) -> Closing:
         """Judge the epoch entry that ends this draft, and return what the epoch changed.
 
@@ -133,6 +157,16 @@ class Draft:
         root = self._base.plan_top({head.key(): head.value() for head in parties.values()})
         self._closing = Closing(root, Effects(parties, systems, effects.descriptors, effects.states), planned)
         return self._closing
+
+    def _parse(self, entry: bytes) -> Statement:
+        try:
+            return Statement.parse(entry)
+        except Malformed:
+            log = self.party(self.origin)
+            if log is None or log.log is None or (log.log.rules, log.log.rules_digest) == (RULES, RULES_DIGEST):
+                raise
+            # A later rule set has kinds that nobody can read here: that is no reason to refute.
+            raise Unavailable("rule/unknown-rules", f"rule set {log.log.rules} is in force, known is {RULES}") from None
 
     def _take(self, effects: Effects) -> None:
         own = self._effects
@@ -279,6 +313,17 @@ class Ledger:
 
     def _tree(self, party: str) -> Tree:
         return self.trees.get(party) or Tree.build({})
+
+
+def replay_epoch(base: Ledger, entries: Sequence[bytes], rows: Callable[[Hash], bytes]) -> tuple[Draft, Ledger]:
+    """Judge the entries of one epoch over everything; return its draft, and the ledger after it.
+
+    Raises:
+        AttestError: as `Draft.take` and `rules.judge`.
+    """
+    draft = Draft(base)
+    last = draft.take(entries, rows)
+    return draft, base.advance(draft, last)
 
 
 def _leaves(systems: Mapping[SystemId, SystemHead]) -> dict[str, dict[Hash, Hash]]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
+from attest.crypto.commitment import map_keys
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
 from attest.errors import Malformed, Refuted
 from attest.formats.rows import RowFile
 from attest.formats.state import STATE, PartyHead, SystemHead, state_value, system_key, top_key
-from attest.formats.statement import Descriptor, Epoch, Hold, Limits, Log, Statement, Tombstone
-from attest.ledger.epoch import Draft, Ledger, Planned
+from attest.formats.statement import Descriptor, Epoch, Hold, Limits, Log, Statement, Tombstone, issuer_of
+from attest.ledger.claims import Claims, Departure, name_departure, name_left_out
+from attest.ledger.epoch import Closing, Draft, Ledger, Planned
 from attest.ledger.rules import SystemId
 from attest.merkle.sparse import Pruned, parse_pruned
-from attest.merkle.tree import Frontier
+from attest.merkle.tree import Frontier, leaf_hashes
 
 FORMAT = "attest-transition/1"
 
@@ -48,8 +50,8 @@ def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
             {
                 "party": party,
                 "map": b"\x00" if tree is None else tree.prune([system_key(system) for _, system in names]),
-                "systems": [_prove_system(base, name, closing.planned.get(name), effects.states.get(name, {}),
-                                          described=name in effects.descriptors) for name in names],
+                "systems": [_prove_system(base, name, closing, described=name in effects.descriptors)
+                            for name in names],
             }
         )  # fmt: skip
     old_heads = [base.parties[party] for party in sorted(effects.parties) if party in base.parties]
@@ -61,16 +63,15 @@ def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
         "entries": [entry.entry for entry in draft.entries] + [epoch.entry],
         "top": base.top.prune([top_key(party) for party in effects.parties]),
         "heads": [head.encode() for head in old_heads],
+        "after": [head.encode() for _, head in sorted(effects.parties.items())],
         "holders": holders,
     }
     return encode_cbor(proof)
 
 
-def _prove_system(
-    base: Ledger, name: SystemId, planned: Planned | None, changes: Mapping[Hash, bytes], *, described: bool
-) -> dict[str, Any]:
-    head = base.systems.get(name)
-    old = base.states(name, sorted(changes)) if head is not None else []
+def _prove_system(base: Ledger, name: SystemId, closing: Closing, *, described: bool) -> dict[str, Any]:
+    head, planned = base.systems.get(name), closing.planned.get(name)
+    old = base.states(name, sorted(closing.effects.states.get(name, {}))) if head is not None else []
     return {
         "system": name[1],
         "head": None if head is None else head.encode(),
@@ -78,6 +79,7 @@ def _prove_system(
         "map": b"\x01" + head.root if planned is None and head is not None and head.root != ZERO
         else b"\x00" if planned is None else planned[1].pruned(),
         "states": b"".join(state for state in old if state is not None),
+        "after": closing.effects.systems[name].encode(),
     }  # fmt: skip
 
 
@@ -89,7 +91,8 @@ def verify_transition(encoded: bytes, anchor: Anchor, rows: Callable[[Hash], byt
 
     Raises:
         Malformed: `transition/…`, the proof is not well formed or leaves something out.
-        Refuted: `transition/…`, it does not start at `anchor`; and whatever `rules.judge` raises.
+        Refuted: `transition/…`, it does not start at `anchor`; `epoch/…`, what is wrong with a wrong root; and whatever
+            `rules.judge` raises.
     """
     proof = parse_transition(encoded)
     try:
@@ -101,20 +104,48 @@ def verify_transition(encoded: bytes, anchor: Anchor, rows: Callable[[Hash], byt
         raise Refuted("transition/start", f"starts from size {frontier.size}, checked so far is {anchor.size}")
     base = _PrunedBase(anchor, previous, proof)
     draft = Draft(base)
-    *entries, last = [Statement.parse(entry) for entry in proof["entries"]]
-    if not isinstance(last.payload, Epoch):
-        raise Malformed("transition/entries", f"an epoch ends with epoch/1, this one with {last.payload.KIND}")
-    for entry in entries:
-        if isinstance(entry.payload, Epoch):
-            raise Malformed("transition/entries", "an epoch entry before the last entry")
-        file = None
-        # The rules refuse a larger one, so nobody has to have it; and they check that this is the file named.
-        if isinstance(entry.payload, Hold | Tombstone) and entry.payload.count <= draft.limits.rows:
-            file = RowFile.parse(rows(entry.payload.root))
-        draft.add(entry, file)
-    draft.finish(last)
-    after = frontier.append([entry.leaf for entry in [*entries, last]])
+    last = draft.take(proof["entries"], rows)
+    claims = Claims.parse(proof["after"], _shown_systems(proof))
+    try:
+        closing = draft.finish(last)
+    except Refuted as error:
+        if error.code != "rule/epoch-root":
+            raise
+        raise _departure(base, draft, last, claims, rows) or error from None
+    if claims != Claims.of(closing.effects):
+        raise Malformed("transition/after", "the heads shown as those after the epoch are not those it leads to")
+    after = frontier.append(leaf_hashes(proof["entries"]))
     return Anchor(draft.genesis, after.size, after.root(), last)
+
+
+def _departure(
+    base: "_PrunedBase", draft: Draft, last: Statement, claims: Claims, rows: Callable[[Hash], bytes]
+) -> Departure | None:
+    """Name what is wrong with an epoch whose root is wrong; None if nothing that the proof shows tells."""
+    closing = draft.close()
+    effects = closing.effects
+    if isinstance(last.payload, Epoch) and last.payload.root == base.top_root():
+        return Departure("epoch/old-root", "the top root", "that of the epoch before", closing.root.hex())
+    for name, changes in effects.states.items():
+        claimed = claims.map_root(name)
+        if claimed is not None and claimed != effects.systems[name].root:
+            key = name_left_out(base.state_map(name), changes, claimed)
+            if key is not None:
+                return _omitted(draft, name, key, rows)
+    return name_departure(claims, effects, base.party, base.system)
+
+
+def _omitted(draft: Draft, name: SystemId, key: Hash, rows: Callable[[Hash], bytes]) -> Departure | None:
+    """Say whose row it is that a state map leaves out."""
+    begin = draft.position - len(draft.entries)
+    for position, entry in reversed(list(enumerate(draft.entries, begin))):
+        payload = entry.payload
+        if isinstance(payload, Hold | Tombstone) and (entry.issuer, entry.stream) == (issuer_of(name[0]), name[1]):
+            keys = map_keys(RowFile.parse(rows(payload.root)).indexes)
+            if key in keys:
+                what = f"row {(row := keys.index(key))} of entry {position} in the state map of {name[1]} of {name[0]}"
+                return Departure("epoch/omitted", what, "left out", "its state", rows=[row])
+    return None
 
 
 class _PrunedBase:
@@ -181,6 +212,10 @@ class _PrunedBase:
             raise Refuted("transition/descriptor", f"the descriptor of {system[1]} is not the committed one")
         return descriptor
 
+    def state_map(self, system: SystemId) -> Pruned:
+        """Return the state map of a system, as far as it is shown."""
+        return self._states[system][0]
+
     def states(self, system: SystemId, map_keys: Sequence[Hash]) -> list[bytes | None]:
         pruned, known = self._states[system]
         found = []
@@ -227,11 +262,12 @@ def _pruned(encoded: bytes, root: Hash) -> Pruned:
 
 _SHAPE = {
     "format": str, "size": int, "frontier": list, "previous": (bytes, type(None)), "entries": list, "top": bytes,
-    "heads": list, "holders": list,
+    "heads": list, "after": list, "holders": list,
 }  # fmt: skip
 _HOLDER = {"party": str, "map": bytes, "systems": list}
 _SYSTEM = {
     "system": str, "head": (bytes, type(None)), "descriptor": (bytes, type(None)), "map": bytes, "states": bytes,
+    "after": (bytes, type(None)),
 }  # fmt: skip
 
 
@@ -240,7 +276,7 @@ def parse_transition(encoded: bytes) -> dict[str, Any]:
     proof = _shaped(decode_cbor(encoded), _SHAPE)
     if proof["format"] != FORMAT or proof["size"] < 0 or not proof["entries"]:
         raise Malformed("transition/format", f"want {FORMAT} with at least one entry")
-    for name in ("frontier", "entries", "heads"):
+    for name in ("frontier", "entries", "heads", "after"):
         if not all(isinstance(member, bytes) for member in proof[name]):
             raise Malformed("transition/format", f"{name}: want byte strings")
     for holder in proof["holders"]:
@@ -249,6 +285,16 @@ def parse_transition(encoded: bytes) -> dict[str, Any]:
         _check_ascending("systems", [system["system"] for system in holder["systems"]])
     _check_ascending("holders", [holder["party"] for holder in proof["holders"]])
     return proof
+
+
+def _shown_systems(proof: dict[str, Any]) -> dict[SystemId, bytes]:
+    """Return the heads after the epoch of the systems that a proof shows."""
+    return {
+        (holder["party"], system["system"]): system["after"]
+        for holder in proof["holders"]
+        for system in holder["systems"]
+        if system["after"] is not None
+    }
 
 
 def _check_ascending(where: str, names: Sequence[str]) -> None:

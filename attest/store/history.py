@@ -15,11 +15,10 @@ from typing import Any, Final
 
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor, parse_hex, sha256
 from attest.errors import AttestError, Malformed, Unavailable
-from attest.formats.rows import RowFile
 from attest.formats.state import PartyHead, SystemHead
 from attest.formats.statement import Descriptor, Epoch, Hold, Log, Statement, Tombstone
 from attest.formats.strict_json import parse_json, write_json
-from attest.ledger.epoch import Draft, Ledger
+from attest.ledger.epoch import Ledger, replay_epoch
 from attest.ledger.rules import SystemId
 from attest.ledger.transition import prove_transition
 from attest.merkle.sparse import Tree
@@ -101,19 +100,12 @@ class History:
             number += 1
 
     def _replay_epoch(self, ledger: Ledger, record: EpochRecord, *, prove: bool) -> Replayed:
-        draft = Draft(ledger)
-        *statements, last = [Statement.parse(entry.entry) for entry in self.log.entries(ledger.size, record.size)]
-        changed = 0
-        for statement in statements:
-            rows = None
-            if isinstance(statement.payload, Hold | Tombstone):
-                rows = RowFile.parse(self.rows(statement.payload.root))
-                changed += len(rows)
-            draft.add(statement, rows)
+        entries = [entry.entry for entry in self.log.entries(ledger.size, record.size)]
+        draft, after = replay_epoch(ledger, entries, self.rows)
+        changed = sum(each.payload.count for each in draft.entries if isinstance(each.payload, Hold | Tombstone))
         transition = None
-        if prove and not self.private.exists(transition_name(record.number)):
-            transition = prove_transition(ledger, draft, last)
-        after = ledger.advance(draft, last)
+        if after.previous is not None and prove and not self.private.exists(transition_name(record.number)):
+            transition = prove_transition(ledger, draft, after.previous)
         check_record(after, record)
         return Replayed(after, record, transition, changed)
 

@@ -289,15 +289,19 @@ class Log:
         self._start()
         return proof
 
-    def force(self, *entries: bytes, epoch: bytes | None = None) -> bytes:
-        """Prove the epoch so far with `entries` at its end, as somebody would who does not ask the rules."""
-        return model.det(self.force_map(*entries, epoch=epoch))
+    def force(self, *entries: bytes, epoch: bytes | None = None, after: Model | None = None) -> bytes:
+        """Prove the epoch so far with `entries` at its end, as somebody would who does not ask the rules.
 
-    def force_map(self, *entries: bytes, epoch: bytes | None = None) -> dict[str, Any]:
+        Args:
+            after: the state that is said to be committed, where it is another than the right one.
+        """
+        return model.det(self.force_map(*entries, epoch=epoch, after=after))
+
+    def force_map(self, *entries: bytes, epoch: bytes | None = None, after: Model | None = None) -> dict[str, Any]:
         last = self.encode(self.epoch_fields()) if epoch is None else epoch
         previous = None if self.ledger.previous is None else self.ledger.previous.entry
         before = self.committed if previous is not None else Model(RULES_DIGEST)
-        return model.prove(before, previous, [*self.pending, *entries, last], self.files)
+        return model.prove(before, after or self.model, previous, [*self.pending, *entries, last], self.files)
 
     def _check_heads(self) -> None:
         """The whole ledger is what the model says, head by head and state by state."""

@@ -403,11 +403,14 @@ class Model:
 # --- transition proofs ---
 
 
-def prove(before: Model, previous: bytes | None, entries: list[bytes], files: Mapping[bytes, bytes]) -> dict[str, Any]:
+def prove(
+    before: Model, after: Model, previous: bytes | None, entries: list[bytes], files: Mapping[bytes, bytes]
+) -> dict[str, Any]:
     """Write the proof of one epoch as a map, whether the rules accept its entries or not.
 
     Args:
         before: the state that the previous epoch entry commits: all entries but that one.
+        after: the state that this epoch's entry is said to commit.
         previous: the previous epoch entry.
         files: row files by root.
     """
@@ -433,7 +436,7 @@ def prove(before: Model, previous: bytes | None, entries: list[bytes], files: Ma
     for party in sorted({party for party, _ in touched}):
         names = sorted(name for name in touched if name[0] == party)
         wanted = [label("system-key", system.encode()) for _, system in names]
-        shown = [_prove_system(before, name, rows.get(name), described) for name in names]
+        shown = [_prove_system(before, after, name, rows.get(name), described) for name in names]
         holders.append({"party": party, "map": pruned(before.system_map(party), wanted), "systems": shown})
     committed = before.entries if previous is None else [*before.entries, previous]
     return {
@@ -444,14 +447,15 @@ def prove(before: Model, previous: bytes | None, entries: list[bytes], files: Ma
         "entries": entries,
         "top": pruned(before.top_map(), [label("top-key", party.encode()) for party in parties]),
         "heads": [before.head(party) for party in sorted(parties) if party in before.parties],
+        "after": [after.head(party) for party in sorted(parties) if party in after.parties],
         "holders": holders,
     }
 
 
 def _prove_system(
-    before: Model, name: tuple[str, str], keys: set[bytes] | None, described: set[tuple[str, str]]
+    before: Model, after: Model, name: tuple[str, str], keys: set[bytes] | None, described: set[tuple[str, str]]
 ) -> dict[str, Any]:
-    head = before.systems.get(name)
+    head, new = before.systems.get(name), after.systems.get(name)
     states, bindings = before.states.get(name, {}), before.bindings(name)
     return {
         "system": name[1],
@@ -459,4 +463,5 @@ def _prove_system(
         "descriptor": det(before.descriptors[name]) if head is not None and name in described else None,
         "map": pruned(bindings, sorted(keys or ())),
         "states": b"".join(states[key] for key in sorted(keys or ()) if key in states),
+        "after": None if new is None else det(new),
     }

@@ -1,6 +1,5 @@
 """Transition proofs by an operator who has all the keys and lies: none is accepted with another outcome."""
 
-from collections.abc import Callable
 from functools import cache
 from itertools import chain, combinations
 
@@ -15,44 +14,11 @@ from attest.formats.statement import Statement
 from attest.ledger.transition import Anchor, verify_transition
 from tests import reference
 from tests.ledger import model
-from tests.ledger.log import ORIGIN, Log, descriptor, row_of, rows_of
-from tests.ledger.model import Key, Model, Refused
+from tests.ledger.log import Log, rows_of
+from tests.ledger.model import Refused
+from tests.witness.lies import ACME, BETA, DB, LIES, busy, stage
 
 steady = settings(derandomize=True, deadline=None, max_examples=300, database=None)
-
-ACME, BETA, COURT = "acme.example", "beta.example", "court.example"
-DB, BAK = (ACME, "db"), (ACME, "bak")
-
-
-@cache
-def stage():
-    """A log with a past, and an epoch begun in which something happens to most things there are."""
-    log = Log()
-    log.epoch()
-    log.admit(ACME)
-    log.admit(BETA)
-    log.admit(COURT, "authority")
-    log.systems(ACME, descriptor("bak", "backup", backup_cycle=86_400), descriptor("db"), descriptor("idle"))
-    log.epoch()
-    log.hold(ACME, "db", rows_of(1, 2, 3, 4, 6))
-    log.hold(ACME, "bak", rows_of(1))
-    log.keys(ACME, more="sign")
-    log.epoch()
-    log.tombstone(ACME, "db", rows_of(3, 6))
-    log.systems(BETA, descriptor("crm"))
-    log.epoch()
-    return log
-
-
-def busy():
-    log = stage().copy()
-    log.hold(ACME, "db", rows_of(3, 5) | row_of(2, 1))
-    log.tombstone(ACME, "db", rows_of(1))
-    log.systems(ACME, descriptor("bak", "backup", backup_cycle=3600))
-    log.keys(ACME, ["more"])
-    log.end(COURT, by_log=True)
-    log.admit("new.example", "auditor")
-    return log
 
 
 def refused(log, proof, rows=None):
@@ -219,168 +185,6 @@ def test_the_first_proof_starts_from_nothing():
 # --- lies about state, told consistently ---
 
 
-def change_state(name, n, new):
-    """Set or take away the state of row `n` in a system, as if it had always been so."""
-
-    def lie(state: Model):
-        key = model.map_key(next(iter(row_of(n))))
-        old = state.states[name].pop(key, None)
-        found = new(old) if callable(new) else new
-        if found is not None:
-            state.states[name][key] = found
-        state.systems[name]["root"] = reference.node(state.bindings(name))
-
-    return lie
-
-
-def head(name, **changed):
-    """Change fields of a party's or system's head; a callable gets the old value."""
-
-    def lie(state: Model):
-        found = state.systems[name] if isinstance(name, tuple) else state.parties[name]
-        for field, new in changed.items():
-            found[field] = new(found[field]) if callable(new) else new
-
-    return lie
-
-
-def drop_system(name, *, miscount=False):
-    def lie(state: Model):
-        for part in (state.systems, state.descriptors, state.states):
-            del part[name]
-        state.parties[name[0]]["systems"]["count"] -= 0 if miscount else 1
-
-    return lie
-
-
-def drop_party(name):
-    def lie(state: Model):
-        del state.parties[name]
-
-    return lie
-
-
-def extra_party(state: Model):
-    state.parties["ghost.example"] = {**state.parties[BETA], "party": "ghost.example"}
-
-
-def extra_system(state: Model):
-    name = (ACME, "ghost")
-    state.systems[name] = {**state.systems[DB], "system": "ghost"}
-    state.descriptors[name], state.states[name] = state.descriptors[DB], {}
-    state.parties[ACME]["systems"]["count"] += 1
-
-
-def swap_systems(state: Model):
-    for part in (state.systems, state.states):
-        part[DB], part[BAK] = part[BAK], part[DB]
-
-
-def redescribe(state: Model):
-    new = {**state.descriptors[DB], "locators": ["phone"]}
-    state.descriptors[DB] = new
-    state.systems[DB]["descriptor"] = model.label("descriptor", model.det(new))
-
-
-def regrow(state: Model):
-    new = {**state.descriptors[BAK], "backup_cycle": 2**40}
-    state.descriptors[BAK] = new
-    state.systems[BAK]["descriptor"] = model.label("descriptor", model.det(new))
-
-
-def old_head(name):
-    """Replay the head of an earlier epoch."""
-
-    def lie(state: Model):
-        past = Model(state.rules_digest)
-        for entry in state.entries[:10]:
-            past.take(entry, stage().files.get(cbor2.loads(cbor2.loads(entry).value[2]).get("root", b"")))
-        which = "systems" if isinstance(name, tuple) else "parties"
-        getattr(state, which)[name] = getattr(past, which)[name]
-
-    return lie
-
-
-def with_keys(change):
-    return head(ACME, keys=lambda keys: [change(dict(key)) for key in keys])
-
-
-def planted(keys):
-    return [*keys, {"key": Key("thief").public, "use": "sign", "from": 1, "until": None}]
-
-
-def more(n):
-    return lambda old: old + n
-
-
-LIES: dict[str, Callable[[Model], None]] = {
-    "omit a held record": change_state(DB, 2, None),
-    "omit a record that is touched": change_state(DB, 1, None),
-    "omit an untouched record": change_state(DB, 4, None),
-    "omit an erased record": change_state(DB, 3, None),
-    "invent a held record": change_state(DB, 77, model.pack(1, 1, 1, 9, bytes(32))),
-    "an erased record is held": change_state(DB, 6, lambda old: b"\x01" + (old or bytes(49))[1:]),
-    "a held record is erased": change_state(DB, 4, lambda old: b"\x02" + (old or bytes(49))[1:]),
-    "an unknown status": change_state(DB, 4, lambda old: b"\x05" + (old or bytes(49))[1:]),
-    "another commitment": change_state(DB, 1, lambda old: (old or bytes(49))[:17] + bytes(32)),
-    "another position": change_state(DB, 4, lambda old: (old or bytes(49))[:16] + b"\x01" + (old or bytes(49))[17:]),
-    "another generation": change_state(DB, 3, lambda old: b"\x02" + bytes(4) + (old or bytes(49))[5:]),
-    "fewer held": head(DB, held=more(-1)),
-    "more held": head(DB, held=more(1)),
-    "nothing held": head(DB, held=0),
-    "fewer erased": head(DB, erased=0),
-    "more reheld": head(DB, reheld=more(1)),
-    "a system's seq ahead": head(DB, entries=more(1)),
-    "a system's seq behind": head(DB, entries=more(-1)),
-    "a system's chain": head(DB, chain=bytes(32)),
-    "a system's chain extended twice": head(DB, chain=lambda old: model.label("chain", old, bytes(8), bytes(32))),
-    "a system retired": head(DB, status=2),
-    "a system of an unknown extension": head(DB, other=bytes([1] * 32)),
-    "the map of an empty system": head(DB, root=bytes(32)),
-    "the map of another system": lambda state: state.systems[DB].update(root=state.systems[BAK]["root"]),
-    "an untouched system's count": head((ACME, "idle"), held=more(1)),
-    "drop a system": drop_system((ACME, "idle")),
-    "drop a touched system": drop_system(DB),
-    "drop a system, keep the count": drop_system((ACME, "idle"), miscount=True),
-    "invent a system": extra_system,
-    "swap two systems": swap_systems,
-    "another descriptor": redescribe,
-    "a backup cycle grown": regrow,
-    "replay a system's old head": old_head(DB),
-    "replay a party's old head": old_head(ACME),
-    "replay the log's old head": old_head(ORIGIN),
-    "drop a party": drop_party(BETA),
-    "drop a party spoken about": drop_party(COURT),
-    "invent a party": extra_party,
-    "own seq ahead": head(ACME, own=more(1)),
-    "own seq behind": head(ACME, own=more(-1)),
-    "recovery seq ahead": head(ACME, recovery=more(1)),
-    "a party's chain": head(ACME, chain=bytes(32)),
-    "a party's entries": head(ACME, entries=more(1)),
-    "the chain of one spoken about": head(COURT, chain=bytes(32)),
-    "an untouched party's entries": head(BETA, entries=more(1)),
-    "a party ended": head(ACME, status=2),
-    "a party of another role": head(COURT, role="holder"),
-    "a party admitted elsewhere": head(ACME, admitted=1),
-    "a key from the beginning": with_keys(lambda key: key | {"from": 0}),
-    "keys revoked before": with_keys(lambda key: key | {"until": key["from"]}),
-    "keys revoked after": with_keys(lambda key: key | {"until": 2**40}),
-    "keys of the other use": with_keys(lambda key: key | {"use": "sign"}),
-    "no keys": head(ACME, keys=[]),
-    "a planted key": head(ACME, keys=planted),
-    "a planted key of the log": head(ORIGIN, keys=planted),
-    "another VRF key": head(ACME, vrf=[{"suite": 3, "hash": bytes(32)}]),
-    "a second VRF key": head(ACME, vrf=lambda old: [*old, {"suite": 3, "hash": bytes(32)}]),
-    "the log's seq": head(ORIGIN, own=more(1)),
-    "the log's entries": head(ORIGIN, entries=more(-1)),
-    "the log's chain": head(ORIGIN, chain=bytes(32)),
-    "an epoch more": head(ORIGIN, epoch=lambda old: old | {"number": old["number"] + 1}),
-    "an earlier epoch time": head(ORIGIN, epoch=lambda old: old | {"time": 0}),
-    "a forgotten claim of time": head(ORIGIN, epoch=lambda old: old | {"latest": 0}),
-    "another rule set": head(ORIGIN, rules={"name": "attest-rules/2", "digest": bytes(32)}),
-}
-
-
 def continued(log, state, entries):
     """The state after entries that are taken as far as the rules, over a lie, let them."""
     state = state.copy()
@@ -400,23 +204,37 @@ def take(state, log, entry):
 
 @pytest.mark.parametrize("name", LIES)
 def test_a_lie_about_what_an_epoch_changed_is_refused(name):
-    """The proof is honest but for the root, which commits a state that does not follow."""
+    """The proof is honest but for the root, which commits a state that does not follow: named by what the log shows."""
     log = busy()
     after = log.model.copy()
-    LIES[name](after)
+    code, lie = LIES[name]
+    lie(after)
     root = after.top_root()
     assert root != log.model.top_root()
     epoch = log.sign_epoch(root=root)
     assert refused(log, log.force(epoch=epoch.entry)) == "rule/epoch-root"
+    assert refused(log, log.force(epoch=epoch.entry, after=after)) == code
 
 
 @pytest.mark.parametrize("name", LIES)
+def test_heads_shown_after_an_epoch_are_those_it_leads_to(name):
+    """Nobody is told wrong heads under a right root."""
+    log = busy()
+    after = log.model.copy()
+    LIES[name][1](after)
+    epoch = log.sign_epoch()
+    honest_proof, lying = log.force(epoch=epoch.entry), log.force(epoch=epoch.entry, after=after)
+    if lying != honest_proof:
+        assert refused(log, lying) == "transition/after"
+
+
+@pytest.mark.parametrize("name", [name for name, (code, _) in LIES.items() if code != "epoch/omitted"])
 def test_a_lie_about_the_past_is_refused(name):
     """The state before is another than the committed one, told consistently, in any mixture with the truth."""
     log = busy()
     before = log.committed.copy()
     before.entries = list(log.committed.entries)
-    LIES[name](before)
+    LIES[name][1](before)
     assert before.top_root() != log.committed.top_root()
     previous = log.ledger.previous.entry
     roots = {log.model.top_root(), continued(log, before, log.pending).top_root()}
@@ -424,7 +242,7 @@ def test_a_lie_about_the_past_is_refused(name):
         epoch = log.sign_epoch(root=root)
         log.time -= 1
         truth = log.force_map(epoch=epoch.entry)
-        lying = model.prove(before, previous, truth["entries"], log.files)
+        lying = model.prove(before, log.model, previous, truth["entries"], log.files)
         # The transition of the log itself never changes here: same size, frontier and entries.
         lying |= {"size": truth["size"], "frontier": truth["frontier"]}
         anchor = None

@@ -17,6 +17,7 @@ from tests.ledger import model
 from tests.ledger.log import ORIGIN, START, Log, descriptor, log_fields, row_of, rows_of
 from tests.ledger.model import Key
 from tests.ledger.samples import ACME, BAD_FIELDS, ENVELOPES, KEY, OTHER_CBOR, envelope, full, put, write
+from tests.witness import lies
 
 VECTORS = Path(__file__).parent
 BETA, COURT = "beta.example", "court.example"
@@ -606,7 +607,7 @@ def transition_refused() -> Any:
         ("an epoch at the time of the last", "rule/epoch-time", {"time": log.time}, None),
         ("an epoch whose time is not its iat", "rule/epoch-time", {}, log.time),
         ("another top root", "rule/epoch-root", {"root": bytes(32)}, None),
-        ("the top root of the last epoch", "rule/epoch-root", {"root": log.committed.top_root()}, None),
+        ("the top root of the last epoch", "epoch/old-root", {"root": log.committed.top_root()}, None),
     ):
         epoch = log.sign_epoch(iat, **changed)
         log.time -= 1
@@ -614,6 +615,36 @@ def transition_refused() -> Any:
     late = log.encode({"kind": "systems/1", "systems": [descriptor("new")]}, ACME, iat=log.time + 302)
     epoch = log.encode({**log.epoch_fields(), "time": log.time + 1}, iat=log.time + 1)
     case("an epoch 301 s before a claim of time", "rule/epoch-time", log.force(late, epoch=epoch))
+
+    # Wrong roots, of which the proof shows the heads: each is named by the first that departs.
+    wrong = log.copy()
+    wrong.hold(ACME, "db", rows_of(9) | row_of(3, 2))
+    wrong.systems(ACME, descriptor("bak", "backup", backup_cycle=60))
+    db, first = (ACME, "db"), wrong.epoch_fields()["number"]
+    files = {root: wrong.files[root] for root in [wrong.draft.entries[0].payload.root]}
+    for desc, code, lie in (
+        ("a held row left out", "epoch/omitted", lies.change_state(db, 9, None)),
+        ("a held record that is not there", "epoch/states", lies.change_state(db, 3, None)),
+        ("one held too few", "epoch/held", lies.head(db, held=lies.more(-1))),
+        ("one erased too many", "epoch/erased", lies.head(db, erased=lies.more(1))),
+        ("one reheld too many", "epoch/reheld", lies.head(db, reheld=lies.more(1))),
+        ("a statement not counted", "epoch/entries", lies.head(ACME, entries=lies.more(-1))),
+        ("a chain that is another", "epoch/chain", lies.head(db, chain=bytes(32))),
+        ("another descriptor's digest", "epoch/descriptor", lies.head(db, descriptor=bytes(32))),
+        ("a head of an earlier epoch", "epoch/old-head", lambda state: state.systems.update(old_system(log, db))),
+        ("a changed system dropped", "epoch/dropped", lies.drop_system(db)),
+        ("a system dropped that did not change", "epoch/systems", lies.drop_system((ACME, "idle"))),
+        ("a key's time in force", "epoch/key-interval", lies.with_keys(lambda key: key | {"from": 0})),
+        ("a planted key", "epoch/keys", lies.head(ACME, keys=lies.planted)),
+        ("another VRF key", "epoch/vrf", lies.head(ACME, vrf=[{"suite": 3, "hash": bytes(32)}])),
+        ("an epoch more", "epoch/clock", lies.head(ORIGIN, epoch=lambda old: old | {"number": first + 1})),
+        ("a party changed that no entry is about", "rule/epoch-root", lies.head(BETA, entries=lies.more(1))),
+    ):
+        after = wrong.model.copy()
+        lie(after)
+        epoch = wrong.sign_epoch(root=after.top_root())
+        wrong.time -= 1
+        case(desc, code, wrong.force(epoch=epoch.entry, after=after), files)
 
     # Honest entries, and a proof that is not.
     busy = log.copy()
@@ -629,7 +660,7 @@ def transition_refused() -> Any:
     del lying.states[ACME, "db"][model.map_key(next(iter(row_of(3))))]
     lying.systems[ACME, "db"]["root"] = reference.node(lying.bindings((ACME, "db")))
     assert busy.ledger.previous is not None
-    omitted = model.prove(lying, busy.ledger.previous.entry, good["entries"], busy.files)
+    omitted = model.prove(lying, busy.model, busy.ledger.previous.entry, good["entries"], busy.files)
     omitted |= {"size": good["size"], "frontier": good["frontier"]}
     for desc, code, proof in (
         ("another format", "transition/format", {**good, "format": "attest-transition/2"}),
@@ -670,6 +701,11 @@ def transition_refused() -> Any:
         "about": "Proofs refused where the last case of history.json leads. What is not in `rows` is missing.",
         "cases": plain(cases),
     }
+
+
+def old_system(log: Log, name: tuple[str, str]) -> dict[tuple[str, str], Any]:
+    """The committed head of a system, by its name."""
+    return {name: log.committed.systems[name]}
 
 
 def history_head(log: Log) -> bytes:
