@@ -47,7 +47,7 @@ from attest.formats.statement import (
 
 RULES = "attest-rules/1"
 # SHA-256 of docs/spec/rules.md; a test keeps the two together.
-RULES_DIGEST = bytes.fromhex("7d332e832e3bd3461153f5c4e08e9e06e5478383cbb10a0a4a189c5ebe57ac0c")
+RULES_DIGEST = bytes.fromhex("ddf3306f242815bcdc6afb7a82784f917d273015b5a5f7a34fc6cda1b89b655e")
 MAX_KEYS = 64  # of one party, revoked ones included: heads stay small
 MAX_COUNTER = 2**32 - 1
 
@@ -113,6 +113,7 @@ def judge(view: View, position: int, statement: Statement, rows: RowFile | None 
         raise Refuted("rule/audience", f"meant for log {statement.audience}, this is {view.origin}")
     if (log.log.rules, log.log.rules_digest) != (RULES, RULES_DIGEST):
         raise Unavailable("rule/unknown-rules", f"rule set {log.log.rules} is in force, known here is {RULES}")
+    _check_going_on(log, position, statement)
 
     issuer = _issuer(view, statement)
     _check_key(issuer, position, statement)
@@ -160,12 +161,23 @@ def _begin(position: int, statement: Statement, log: Log) -> Effects:
     return Effects(parties={log.origin: head.with_entry(0, statement.leaf)})
 
 
+def final_size(log: PartyHead) -> int | None:
+    """Return the size at which a log ends, from its own head; None while it goes on."""
+    return log.keys[0].until if log.status == ENDED else None
+
+
+def _check_going_on(log: PartyHead, position: int, statement: Statement) -> None:
+    size = final_size(log)
+    if size is not None and (position != size - 1 or not isinstance(statement.payload, Epoch)):
+        raise Conflict("rule/log-ended", f"{log.party} has ended with {size} entries; nothing comes after them")
+
+
 def _issuer(view: View, statement: Statement) -> PartyHead:
     party = statement.issuer.removeprefix("https://")
     head = view.party(party) if issuer_of(party) == statement.issuer else None
     if head is None:
         raise Untrusted("rule/issuer", f"{statement.issuer} is not admitted to this log")
-    if head.status == ENDED:
+    if head.status == ENDED and head.log is None:
         raise Conflict("rule/party-ended", f"{party} has ended; its state is frozen")
     return head
 
@@ -236,7 +248,8 @@ def _apply(view: View, effects: Effects, position: int, statement: Statement, ro
             else:
                 _admit(view, effects, position, statement, payload)
         case Keys() | PartyEnd():
-            if by_log == (statement.about is None):
+            ends_log = by_log and statement.about is None and isinstance(payload, PartyEnd)
+            if by_log == (statement.about is None) and not ends_log:
                 raise Conflict("rule/about", f"{payload.KIND} of the log is about a party; a party's is about nobody")
             target = effects.parties[statement.about or party]
             if target.status == ENDED:
@@ -245,7 +258,9 @@ def _apply(view: View, effects: Effects, position: int, statement: Statement, ro
             if isinstance(payload, PartyEnd):
                 if not by_log and not by_recovery:
                     raise Untrusted("rule/key-use", "a party ends itself with a recovery key")
-                effects.parties[target.party] = replace(target, status=ENDED)
+                until = position + 2  # after this entry and the epoch that commits it, the log's key signs nothing
+                items = tuple(replace(item, until=until) for item in target.keys) if ends_log else target.keys
+                effects.parties[target.party] = replace(target, status=ENDED, keys=items)
             else:
                 _keys(view, effects, target, position, payload, by_log=by_log, by_recovery=by_recovery)
         case Systems():

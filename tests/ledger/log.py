@@ -235,6 +235,15 @@ class Log:
             return self.add(self.sign({"kind": "party-end/1", "about": party}))
         return self.add(self.sign({"kind": "party-end/1"}, party, stream="#recovery"))
 
+    def retire(self) -> Statement:
+        """End the log itself; the next epoch is its last entry."""
+        return self.add(self.sign({"kind": "party-end/1"}))
+
+    @property
+    def closed(self) -> bool:
+        """Has the log ended, with its last epoch?"""
+        return not self.pending and self.model.parties[self.origin]["status"] == 2
+
     def add(self, statement: Statement) -> Statement:
         """Take a statement that everybody has to accept."""
         self.draft.add(statement, self._row_file(statement))

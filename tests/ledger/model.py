@@ -179,13 +179,16 @@ class Model:
         need(aud == self.origin, "rule/audience")
         log = self.parties[self.origin]
         need(log["rules"] == {"name": RULES, "digest": self.rules_digest}, "rule/unknown-rules")
+        # Behind the end only the epoch that commits it, and that one only.
+        ends = [at for at, before in enumerate(self.entries) if self._ends_log(before)]
+        need(not ends or (kind == "epoch/1" and ends == [position - 1]), "rule/log-ended")
 
         # Who signs, with which key, in which stream.
         issuers = [party for party in self.parties if "https://" + party == iss]
         need(issuers, "rule/issuer")
         [who] = issuers
         issuer = self.parties[who]
-        need(issuer["status"] == 1, "rule/party-ended")
+        need(issuer["status"] == 1 or who == self.origin, "rule/party-ended")
         recovery, own = sub == iss + "#recovery", sub == iss
         keys = [key for key in issuer["keys"] if thumbprint(key["key"]) == head[4]]
         need(keys, "rule/key")
@@ -216,7 +219,7 @@ class Model:
             self._belongs(self.parties[about], position, entry)
 
         target = self.parties[about] if about is not None and kind != "party/1" else issuer
-        need(target["status"] == 1, "rule/party-ended")
+        need(target["status"] == 1 or kind == "epoch/1", "rule/party-ended")
         if kind == "policy/1":
             log["rules"] = {"name": payload["name"], "digest": payload["digest"]}
         elif kind == "epoch/1":
@@ -228,11 +231,18 @@ class Model:
         elif kind == "party-end/1":
             need(by_log or recovery, "rule/key-use")
             target["status"] = 2
+            if target is log:
+                log["keys"][0]["until"] = position + 2
         elif kind == "systems/1":
             for descriptor in payload["systems"]:
                 self._system(issuer, descriptor)
         else:
             self._rows((who, sub), position, entry, payload, rows)
+
+    def _ends_log(self, entry: bytes) -> bool:
+        protected, _, body, _ = cbor2.loads(entry).value
+        claims, payload = cbor2.loads(protected)[15], cbor2.loads(body)
+        return payload["kind"] == "party-end/1" and "about" not in payload and claims[1] == "https://" + self.origin
 
     def _place(self, who: str, role: str, kind: str, sub: str, about: str | None) -> None:
         """Which kinds belong where, and whom they are about."""
@@ -246,7 +256,8 @@ class Model:
             need(role == "holder", "rule/role")
         need(about is None or by_log, "rule/about")
         if by_log:
-            need((about is not None) == (kind in ("party/1", "keys/1", "party-end/1")), "rule/about")
+            need(about is not None or kind not in ("party/1", "keys/1"), "rule/about")
+            need(about is None or kind in ("party/1", "keys/1", "party-end/1"), "rule/about")
             need(about is None or kind == "party/1" or (about in self.parties and about != who), "rule/about")
 
     def _begin(self, position: int, entry: bytes, head: Any, log: Any) -> None:

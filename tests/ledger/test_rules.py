@@ -10,7 +10,7 @@ from attest.formats.rows import RowFile
 from attest.formats.state import pack_state
 from attest.formats.statement import MAX_STATEMENT, Limits, Statement
 from attest.ledger.epoch import Draft, Ledger
-from attest.ledger.rules import RULES, RULES_DIGEST, judge
+from attest.ledger.rules import RULES, RULES_DIGEST, final_size, judge
 from attest.ledger.transition import Anchor, verify_transition
 from tests.ledger import model
 from tests.ledger.log import MAPS, ORIGIN, START, Log, ToyMap, descriptor, log_fields, row_of, rows_of
@@ -191,14 +191,13 @@ def test_only_the_log_speaks_about_others(log):
 
 
 def test_the_log_speaks_about_admitted_parties(log):
-    """Nobody, and one nobody knows, cannot be ended or lose keys."""
-    log.refuses("rule/about", log.sign({"kind": "party-end/1"}))
+    """One nobody knows cannot be ended, and nobody loses keys."""
     log.refuses("rule/about", log.sign({"kind": "party-end/1", "about": "nobody.example"}))
     log.refuses("rule/about", log.sign(log.key_change(ORIGIN, [ORIGIN])))
 
 
 def test_the_log_does_not_speak_about_itself():
-    """Even where its name could be a party's: it has one key, and no end."""
+    """Even where its name could be a party's: it keeps its one key, and its end is about nobody."""
     log = Log(origin="log.example")
     log.epoch()
     log.refuses("rule/about", log.sign({"kind": "party-end/1", "about": "log.example"}))
@@ -433,6 +432,65 @@ def test_a_party_ends_itself_with_a_recovery_key_only(log):
     log.end(ACME)
     log.end(BETA, by_log=True)
     log.epoch()
+
+
+def test_a_log_ends_with_one_epoch(log):
+    """Behind its own party-end/1 stands the epoch that commits it, nothing else, and nothing ever after."""
+    log.hold(ACME, "db", rows_of(9))
+    log.retire()
+    after = {
+        "another end": lambda: log.sign({"kind": "party-end/1"}),
+        "the end of a party": lambda: log.sign({"kind": "party-end/1", "about": ACME}),
+        "an admission": lambda: log.sign(log.party("new.example")),
+        "a policy": lambda: log.sign({"kind": "policy/1", "name": RULES, "digest": RULES_DIGEST}),
+        "a hold": lambda: log.sign(log.hold_fields(rows_of(10)), ACME, stream="db"),
+        "a key": lambda: log.sign(log.key_change(ACME, more="sign"), ACME, stream="#recovery"),
+        "a stranger": lambda: log.sign(log.hold_fields(rows_of(10)), "nobody.example", stream="db"),
+    }
+    for make in after.values():
+        log.refuses("rule/log-ended", make())
+
+    log.epoch()
+
+    for make in after.values():
+        log.refuses("rule/log-ended", make())
+    refuses_epoch(log, "rule/log-ended", log.sign_epoch())
+
+
+def test_the_epoch_behind_the_end_is_judged_like_any_other(log):
+    """Its number, time, root and signature."""
+    log.retire()
+    refuses_epoch(log, "rule/epoch-number", log.sign_epoch(number=0))
+    refuses_epoch(log, "rule/epoch-root", log.sign_epoch(root=bytes(32)))
+    refuses_epoch(log, "rule/epoch-time", log.sign_epoch(time=log.time - 5))
+    refuses_epoch(log, "rule/key", log.sign(log.epoch_fields(), key=ACME))
+    log.epoch()
+
+
+def test_the_head_of_a_log_says_where_it_ends(log):
+    """Status 2, and its key verifies no position from the final size on."""
+    assert final_size(log.draft.party(ORIGIN)) is None
+    log.retire()
+    log.epoch()
+    head = log.ledger.parties[ORIGIN]
+    assert (head.status, head.keys[0].until, final_size(head)) == (2, log.ledger.size, log.ledger.size)
+
+
+def test_a_party_cannot_end_the_log(log):
+    """Its own end is its own, and needs its recovery key."""
+    log.end(COURT)
+    assert final_size(log.draft.party(ORIGIN)) is None
+    log.hold(ACME, "db", rows_of(9))
+    log.epoch()
+
+
+def test_a_log_may_end_before_anything_happened():
+    """In its first epoch."""
+    log = Log()
+    log.retire()
+    log.epoch()
+    assert log.ledger.size == 3
+    log.refuses("rule/log-ended", log.sign(log.party(ACME)))
 
 
 # --- systems ---

@@ -191,3 +191,16 @@ def test_the_history_is_checked_from_the_first_entry():
 def test_what_does_not_follow_is_refused(case):
     """From where the history leads, for the reason the vector names."""
     run(case, lambda: verify_transition(bytes.fromhex(case["proof"]), anchors()[-1], rows_of_case(case)))
+
+
+@cases("transition/ended.json")
+def test_nothing_follows_the_end_of_a_log(case):
+    """The end follows the history; nothing comes between it and its epoch, nothing after."""
+    first = read("transition/ended.json")["cases"][0]
+    start = anchors()[-1]
+    if case["after"] == "end":
+        start = verify_transition(bytes.fromhex(first["proof"]), start, rows_of_case(first))
+    found = run(case, lambda: verify_transition(bytes.fromhex(case["proof"]), start, rows_of_case(case)))
+    if "code" not in case:
+        assert (found.size, found.root.hex()) == (case["size"], case["root"])
+        assert found.previous.payload.root.hex() == case["top"]

@@ -376,6 +376,10 @@ def heads() -> Any:
 
     good("the log after entry 0", "party", before.model.head(ORIGIN))
     good("the log after some epochs", "party", log.model.head(ORIGIN))
+    ended = log.copy()
+    ended.retire()
+    ended.epoch()
+    good("the log when it has ended", "party", ended.committed.head(ORIGIN))
     good("a holder with systems and revoked keys", "party", log.model.head(ACME))
     good("a holder without systems", "party", log.model.head(BETA))
     good("an authority that ended", "party", log.model.head(COURT))
@@ -543,7 +547,7 @@ def refused_statements(log: Log) -> list[tuple[str, str, bytes]]:
         ("another count than the file has", "rows/count", sign({**hold(rows_of(9)), "count": 2}, ACME, stream="db")),
         ("about, by a party", "rule/about", sign({**new, "about": ACME}, ACME)),
         ("about nobody admitted", "rule/about", sign({"kind": "party-end/1", "about": "nobody.example"})),
-        ("an end about nobody", "rule/about", sign({"kind": "party-end/1"})),
+        ("a key of nobody revoked by the log", "rule/about", sign(log.key_change(ACME, [ACME]))),
         ("a policy about a party", "rule/about", sign({**policy, "about": ACME})),
         ("a policy by a party", "rule/role", sign(policy, ACME)),
         ("systems by the log", "rule/role", sign(new)),
@@ -708,6 +712,52 @@ def old_system(log: Log, name: tuple[str, str]) -> dict[tuple[str, str], Any]:
     return {name: log.committed.systems[name]}
 
 
+def transition_ended() -> Any:
+    log = history()
+    log.hold(ACME, "db", rows_of(9))
+    log.retire()
+    kept = log.pending[:]
+    late = log.sign_epoch()
+    log.time -= 1
+    after = {
+        "a hold": log.encode(log.hold_fields(rows_of(10)), ACME, stream="db"),
+        "an admission": log.encode(log.party("new.example")),
+        "another end": log.encode({"kind": "party-end/1"}),
+        "a policy": log.encode({"kind": "policy/1", "name": model.RULES, "digest": RULES_DIGEST}),
+    }
+    between = [(desc, log.force(entry, epoch=late.entry)) for desc, entry in after.items()]
+    proof = log.epoch()
+    size = len(log.model.entries)
+    files = {
+        root.hex(): file for root, file in log.files.items() if any(root in entry for entry in [*kept, *after.values()])
+    }
+    cases: list[dict[str, Any]] = [
+        {
+            "desc": "a hold, and the end of the log",
+            "after": "history",
+            "proof": proof,
+            "rows": files,
+            "size": size,
+            "root": reference.MTH(log.model.entries),
+            "top": log.ledger.top.root,
+        }
+    ]
+    for desc, broken in between:
+        desc = f"{desc} between the end and its epoch"
+        cases.append({"desc": desc, "after": "history", "proof": broken, "rows": files, "code": "rule/log-ended"})
+    for desc, entry in after.items():
+        desc = f"{desc} after the log has ended"
+        broken = log.force(entry)
+        cases.append({"desc": desc, "after": "end", "proof": broken, "rows": files, "code": "rule/log-ended"})
+    empty = log.force(epoch=log.sign_epoch().entry)
+    desc = "one more epoch after the log has ended"
+    cases.append({"desc": desc, "after": "end", "proof": empty, "rows": {}, "code": "rule/log-ended"})
+    return {
+        "about": "`after`: check from where the last case of history.json leads, or from where the first case here does.",
+        "cases": plain(cases),
+    }
+
+
 def history_head(log: Log) -> bytes:
     """The head of the holder at an earlier epoch."""
     heads: list[bytes] = cbor2.loads(log.proofs[3])["heads"]
@@ -727,6 +777,7 @@ FILES = {
     "state/chains.json": chains,
     "transition/history.json": transition_history,
     "transition/refused.json": transition_refused,
+    "transition/ended.json": transition_ended,
 }
 
 
