@@ -22,6 +22,7 @@ class Config:
     directory: Path  # where the file is; relative paths start here
     origin: str
     url: str | None = None  # where the log is served, without a final slash
+    successor: str | None = None  # the origin of the log that continues this one after its end
     database: str = "sqlite:///attest.db"  # or postgresql+psycopg://…
     public: Path = Path("public")  # what everybody may read: checkpoint, tiles, row files
     private: Path = Path("private")  # uploads, transition proofs, snapshots
@@ -237,6 +238,7 @@ def _unwitnessed(value: Any) -> str:
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "origin": _origin,
     "url": _url,
+    "successor": _origin,
     "database": _database,
     "public": _path,
     "private": _path,

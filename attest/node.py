@@ -37,6 +37,7 @@ from attest.formats.statement import (
     Log,
     Party,
     PartyEnd,
+    Predecessor,
     Statement,
     Systems,
     Tombstone,
@@ -45,14 +46,14 @@ from attest.formats.statement import (
 )
 from attest.formats.tlog_proof import TlogProof
 from attest.ledger.epoch import Draft, Ledger
-from attest.ledger.rules import SystemId, judge
+from attest.ledger.rules import SystemId, final_size, judge
 from attest.merkle import tree
 from attest.sequencer import VIEWS, Sequencer, Step, check_genesis, first_that_fits
 from attest.store import cosigned, queue
 from attest.store import log as log_store
 from attest.store.blobs import Blobs, DirectoryBlobs
 from attest.store.cosigned import Stored
-from attest.store.db import Clock, Database
+from attest.store.db import Clock, Database, Transaction
 from attest.store.history import History, rows_name, transition_name, upload_name
 from attest.store.keyfiles import LogKeys
 from attest.store.log import EpochRecord, LogStore, PartyRecord
@@ -108,6 +109,12 @@ class View:
     def size(self) -> int:
         """Entries."""
         return self.record.size
+
+    @cached_property
+    def end(self) -> int | None:
+        """The position of the entry that ended the log; None while it goes on."""
+        size = final_size(self.ledger.parties[self.ledger.origin])
+        return None if size is None else size - 2
 
     @cached_property
     def draft(self) -> Draft:
@@ -311,7 +318,13 @@ class Node:
 
     @classmethod
     def create(
-        cls, config: Config, *, passphrase: bytes | None = None, limits: Limits | None = None, clock: Clock = time.time
+        cls,
+        config: Config,
+        *,
+        passphrase: bytes | None = None,
+        limits: Limits | None = None,
+        predecessor: Predecessor | None = None,
+        clock: Clock = time.time,
     ) -> Policy:
         """Start a log: keys, database, entry 0, the first epoch and its checkpoint; the policy file, which it returns.
 
@@ -335,7 +348,7 @@ class Node:
                 own.note_ed25519.public,
                 own.note_mldsa44.public,
                 limits or Limits(),
-                None,
+                predecessor,
             )
             name = issuer_of(config.origin)
             first = sign_statement(
@@ -486,7 +499,8 @@ class Node:
         """Take a statement in: its signature and all that can be judged early are checked first. Twice is fine.
 
         Raises:
-            Malformed, Untrusted, Refuted, Conflict: it will never stand as it is (`statement/…`, `rule/…`).
+            Malformed, Untrusted, Refuted, Conflict: it will never stand as it is (`statement/…`, `rule/…`); after the
+                log's end nothing will: `rule/log-ended`.
             Unavailable: `store/full`, `clock/behind`, `queue/full`, `sequencer/…`: not now.
         """
         statement = Statement.parse(entry)
@@ -495,6 +509,7 @@ class Node:
         if known is not None:
             return known
         view = self.view
+        self._check_going_on(view)
         self._check_early(view, statement)
         self._check_intake()
         now = int(self._clock())
@@ -533,6 +548,7 @@ class Node:
             raise Malformed("rows/size", f"{len(rows)} bytes, the statement says {counts} rows of {ROW} bytes")
         waiting = [leaf for leaf, _, state in claims if state == queue.ROWS]
         if waiting:
+            self._check_going_on(self.view)
             self._check_intake()
             with self._parsing:
                 found = RowFile.parse(rows).root()
@@ -604,6 +620,16 @@ class Node:
 
     def _promise(self, leaf: Hash, now: int, by: int) -> bytes:
         return sign_promise(self._keys.receipts, self.origin, issued_at=now, entry=leaf, by=by).encoded
+
+    def _check_going_on(self, view: View) -> None:
+        """Raises `Conflict`: `rule/log-ended`."""
+        if view.end is not None:
+            successor = self.config.successor
+            raise Conflict(
+                "rule/log-ended",
+                f"{self.origin} has ended with {view.size} entries; it only answers",
+                hint=f"go on in its successor, {successor}" if successor else "ask its operator for the successor",
+            )
 
     def _check_early(self, view: View, statement: Statement) -> None:
         """Judge a statement where the log is now, as far as what is still pending cannot change the answer."""
@@ -734,6 +760,7 @@ class Node:
     def log_view(self) -> dict[str, Any]:
         """Return what `GET /log` shows."""
         view = self.view
+        before = self.genesis.predecessor
         return {
             "origin": self.origin,
             "size": view.size,
@@ -749,6 +776,10 @@ class Node:
             "witnessed": self._newest(lambda each: each.witnessed),
             "checked": self._newest(lambda each: each.checked),
             "witnesses": self._witnesses_view(),
+            "ended": view.end is not None,
+            "end": view.end,
+            "predecessor": None if before is None else {**asdict(before), "root": before.root.hex()},
+            "successor": self.config.successor,
         }
 
     def _newest(self, fits: Callable[[View], bool]) -> dict[str, int] | None:
@@ -936,7 +967,7 @@ class Node:
                 raise Conflict("lookup/systems", f"missing or unknown systems: {', '.join(odd)[:500]}")
             if any(len(index) != 32 for index in indexes.values()):
                 raise Malformed("lookup/locators", "an index has 32 bytes")
-        positions = {0, head.admitted, view.size - 1}
+        positions = {0, head.admitted, view.size - 1} | _end(view)
         answers: dict[tuple[int, str], dict[str, Any]] = {}
         for system in systems:
             map_keys = commitment.map_keys([indexes[system.system] for indexes in locators])
@@ -988,7 +1019,7 @@ class Node:
         party = queue.party_of(statement)
         head = self._holder(view, party)
         after = self._log.epoch_after(position)
-        positions = {0, head.admitted, position, view.size - 1, *self._epoch_before(position)}
+        positions = {0, head.admitted, position, view.size - 1, *self._epoch_before(position)} | _end(view)
         if after is not None and after.size <= view.size:
             positions.add(after.size - 1)
         return {
@@ -1051,19 +1082,24 @@ class Node:
     def operate(
         self,
         payload: Party | Keys | PartyEnd,
-        about: str,
+        about: str | None,
         *,
+        unless: Callable[[Transaction], None] | None = None,
         timeout_s: float = 60,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Have the log say something about a party, and wait until it is published.
+        """Have the log say something about a party, or None, and wait until it is published.
 
         Whoever holds the lease sequences it; if nobody does, it is done here.
+
+        Args:
+            unless: raises if it is not to be said after all, in the transaction that would queue it.
 
         Raises:
             Conflict, and others: the statement was refused (`rule/…`, `operator/…`).
             Unavailable: `operator/timeout`, it is queued, and not published yet.
         """
+        self._check_going_on(self.view)
         now = int(self._clock())
         name = issuer_of(self.origin)
         own = self.view.ledger.parties[self.origin].own
@@ -1079,6 +1115,8 @@ class Node:
         )
         by = now + self.config.promise_s
         with self._db.write() as transaction:
+            if unless is not None:
+                unless(transaction)
             promise = self._promise(statement.leaf, now, by)
             queue.add(transaction, statement, now=now, promise=promise, promise_by=by)
         settled_at: int | None = None
@@ -1098,6 +1136,47 @@ class Node:
             pause(_TICK_S)
         raise Unavailable("operator/timeout", "the statement is queued, and not published yet")
 
+    def retire(
+        self, *, drop_pending: bool = False, timeout_s: float = 60, pause: Callable[[float], None] = time.sleep
+    ) -> View:
+        """End the log for ever; return its last view. It goes on answering, and takes nothing any more.
+
+        Args:
+            drop_pending: go on while statements wait. Those whose turn it is come before the end; the others, and
+                whatever comes in too late, are refused with `rule/log-ended`, signed by the log.
+
+        Raises:
+            Conflict: `rule/log-ended`, it has ended before; `operator/pending`, statements wait.
+            Unavailable: `operator/timeout`: it ends as soon as somebody sequences.
+        """
+
+        def nothing_waits(transaction: Transaction) -> None:
+            waiting = queue.others_waiting(transaction, self.origin)
+            if waiting and not drop_pending:
+                raise Conflict(
+                    "operator/pending",
+                    f"{waiting} statements are waiting",
+                    hint="let `attest serve` finish them, or refuse those that cannot come in with --drop-pending",
+                )
+
+        self._check_going_on(self.view)
+        try:
+            self.operate(PartyEnd(), None, unless=nothing_waits, timeout_s=timeout_s, pause=pause)
+        except Conflict as error:
+            # Another command, or one that died, was first with the same.
+            if error.code not in ("rule/log-ended", "queue/known"):
+                raise
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with self._db.read() as transaction:
+                waiting = queue.others_waiting(transaction, self.origin)
+            if self.view.end is not None and not waiting:
+                return self.view
+            pause(_TICK_S)
+            with contextlib.suppress(Conflict):
+                self.step()
+        raise Unavailable("operator/timeout", "the log ends, and some statements are not refused yet")
+
     def step(self, *, lead: bool = True) -> Step:
         """Follow or sequence once, and tell those who wait. Raises what `Sequencer.step` raises."""
         with self._stepping:
@@ -1116,6 +1195,10 @@ class Node:
                 self._changed.notify_all()
         return done
 
+    def ended(self) -> bool:
+        """Tell whether the log has ended."""
+        return self.view.end is not None
+
     def healthy(self) -> None:
         """Check that this node can do its work. Raises `Unavailable`, with what is in the way."""
         if self._fault is not None:
@@ -1127,7 +1210,8 @@ class Node:
         view = self.view
         self._check_intake()
         quiet = self._clock() - view.record.time
-        if quiet > view.ledger.limits.silence:
+        # The silence of a log that has ended is no fault.
+        if view.end is None and quiet > view.ledger.limits.silence:
             raise Unavailable("node/silent", f"the newest checkpoint is {int(quiet)} s old")
         self._log.last_epoch()
 
@@ -1203,6 +1287,10 @@ class Node:
         except (AttestError, OSError) as error:
             # A snapshot only shortens the next start.
             _report("snapshot", error)
+
+
+def _end(view: View) -> set[int]:
+    return set() if view.end is None else {view.end}
 
 
 def _report(what: str, error: Exception) -> None:

@@ -35,7 +35,7 @@ from attest.formats.statement import (
     sign_statement,
 )
 from attest.ledger.epoch import Draft, Ledger
-from attest.ledger.rules import SystemId
+from attest.ledger.rules import SystemId, has_ended
 from attest.ledger.transition import prove_transition
 from attest.statemap import StateMap
 from attest.store import cosigned, queue
@@ -368,9 +368,11 @@ class Sequencer:
         if now - head.time < self._config.epoch_interval_s:
             return Step(True, 0, 0, None)
         self.undecided = []
+        ended = self._ledger is not None and has_ended(self._ledger)
         with self._db.read() as transaction:
-            pending = queue.waiting(transaction, self._config.pending_statements)
-        quiet = now - head.time >= self._config.quiet_interval_s
+            pending = queue.waiting(transaction, self._config.pending_statements, unclaimed=ended)
+        # A log that has ended is silent. What came in too late is refused all the same: it was promised an answer.
+        quiet = not ended and now - head.time >= self._config.quiet_interval_s
         if not pending and not quiet:
             return Step(True, 0, 0, None)
         plan = self._plan(pending, now)
@@ -557,12 +559,12 @@ class _Planner:
         plan = self._plan
         expected = self._expected(waiting)
         # Its promise runs out: let the rules say what is wrong with it now.
-        late = plan.time + MARGIN_S >= waiting.promise_by
+        late = has_ended(plan.draft) or plan.time + MARGIN_S >= waiting.promise_by
         if (expected is None or waiting.seq > expected) and not late:
             self._parked[waiting.issuer, waiting.stream, -1 if expected is None else waiting.seq].append(waiting)
             return []
         _, rows = self._sequencer.limits
-        if plan.row_count and plan.row_count + waiting.row_count > rows:
+        if plan.row_count and plan.row_count + waiting.row_count > rows and not has_ended(plan.draft):
             return []  # in the next epoch, where it comes first among those left
         found = self._fetched.get(waiting.id) or self._sequencer.fetch([waiting.id]).get(waiting.id)
         if found is None:
@@ -588,6 +590,10 @@ class _Planner:
         plan.settled.append(statement.leaf)
         if promise is not None:
             plan.promises[accepted.leaf] = promise
+        if has_ended(plan.draft):
+            turns = [each for parked in self._parked.values() for each in parked]
+            self._parked.clear()
+            return turns  # nobody's turn comes any more: they are refused
         turns = self._parked.pop((waiting.issuer, waiting.stream, accepted.seq + 1), [])
         if isinstance(accepted.payload, Systems):
             for descriptor in accepted.payload.systems:
@@ -614,6 +620,9 @@ class _Planner:
         plan, draft = self._plan, self._plan.draft
         if queue.party_of(statement) == self._origin:
             statement = self._sequencer.operator_statement(plan, statement)
+        if has_ended(draft):
+            draft.add(statement)  # refused, whatever it waits for
+            return statement
         payload = statement.payload
         claims = [statement.issued_at, payload.erased_at if isinstance(payload, Tombstone) else 0]
         # With this entry no epoch could be signed before the clock gets there.

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import httpx
@@ -20,7 +21,7 @@ from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
 from attest.formats.policy import Policy
 from attest.formats.receipt import Promise, Refusal
-from attest.formats.statement import Log, Statement
+from attest.formats.statement import Epoch, Log, Statement
 from attest.formats.tlog_proof import TlogProof
 from attest.merkle.tiles import FULL, MAX_ENTRY, Tile, entries_path, parse_bundle, tile_path, tile_reader
 from attest.merkle.tree import consistency_path, inclusion_path, leaf_hash, verify_consistency, verify_inclusion
@@ -67,6 +68,20 @@ class Answer:
     promise: Promise | None = None
     refusal: Refusal | None = None
     error: AttestError | None = None
+
+
+class PublicFiles(httpx.BaseTransport):
+    """Answers as a log would whose public files are in a directory; it serves no views and no proofs."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer with a file, or 404."""
+        try:
+            return httpx.Response(200, content=(self._directory / request.url.path.lstrip("/")).read_bytes())
+        except FileNotFoundError:
+            return httpx.Response(404)
 
 
 class LogClient:
@@ -234,15 +249,31 @@ class LogClient:
     def genesis(self) -> Log:
         """Return entry 0, proven: it names the log's keys."""
         if self._genesis is None:
-            checkpoint = self.checkpoint()
-            entry = self.bundle(0, min(FULL, checkpoint.size))[0]
-            path = inclusion_path(0, checkpoint.size, tile_reader(self.tiles, checkpoint.size))
-            verify_inclusion(leaf_hash(entry), 0, checkpoint.size, checkpoint.root, path)
-            payload = Statement.parse(entry).payload
+            payload = self.entry(0, self.checkpoint()).payload
             if not isinstance(payload, Log) or payload.origin != self.origin:
                 raise Refuted("genesis/origin", f"entry 0 is not log/1 of {self.origin}")
             self._genesis = payload
         return self._genesis
+
+    def entry(self, position: int, checkpoint: Checkpoint) -> Statement:
+        """Return the entry at a position, proven under a believed checkpoint. Raises `Refuted`: `inclusion/…`."""
+        size, index = checkpoint.size, position // FULL
+        entry = self.bundle(index, min(FULL, size - index * FULL))[position % FULL]
+        path = inclusion_path(position, size, tile_reader(self.tiles, size))
+        verify_inclusion(leaf_hash(entry), position, size, checkpoint.root, path)
+        return Statement.parse(entry)
+
+    def ended_with(self, checkpoint: Checkpoint) -> bool:
+        """Tell whether the log ended with a checkpoint that was believed: the last entries are its end and an epoch."""
+        if checkpoint.size < 3:
+            return False
+        end, epoch = (self.entry(checkpoint.size - back, checkpoint) for back in (2, 1))
+        if not end.ends_log(checkpoint.origin) or not isinstance(epoch.payload, Epoch):
+            return False
+        key = self.genesis().statements
+        end.verify_signature(key)
+        epoch.verify_signature(key)
+        return True
 
     # --- reads that are only hearsay until something is proven from them ---
 

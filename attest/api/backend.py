@@ -92,5 +92,7 @@ class Node(Protocol):
 
     def transition(self, epoch: int) -> bytes | None: ...
 
+    def ended(self) -> bool: ...
+
     def healthy(self) -> None:
         """Return if the node can serve. Raises `Unavailable`."""

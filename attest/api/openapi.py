@@ -186,6 +186,10 @@ _SCHEMAS: Final[Json] = {
             "witnessed": _or_null(_object({"size": _UINT, "time": _UINT})),
             "checked": _or_null(_object({"size": _UINT, "time": _UINT})),
             "witnesses": _list(_WITNESS),
+            "ended": {"type": "boolean"},
+            "end": _or_null(_UINT),
+            "predecessor": _or_null(_object({"origin": _text(), "size": _UINT, "root": _ref("Hex32")})),
+            "successor": _or_null(_text()),
         }
     ),
     "Checkpoints": _object(
@@ -264,7 +268,7 @@ _SCHEMAS: Final[Json] = {
             "rows": _list(_ROW_PROOF, minItems=1, maxItems=1),
         }
     ),
-    "Health": _object({"status": {"const": "ok"}}),
+    "Health": _object({"status": {"const": "ok"}, "ended": {"type": "boolean"}}),
 }
 
 

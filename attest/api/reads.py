@@ -163,7 +163,7 @@ class Reads:
     def healthz(self) -> Response:
         """Answer whether this node can serve."""
         self.node.healthy()
-        return plain(dump({"status": "ok"}), JSON, NO_STORE)
+        return plain(dump({"status": "ok", "ended": self.node.ended()}), JSON, NO_STORE)
 
 
 def _known(view: View | None) -> View:

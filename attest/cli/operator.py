@@ -13,17 +13,22 @@ import click
 import httpx
 
 from attest.cli import output
+from attest.cli.verify import read_file
 from attest.config import FILE, Config, read_passphrase, write_aside, write_config
 from attest.encoding import Hash, parse_base64url, parse_hex, sha256
 from attest.errors import Conflict, Malformed, Refuted, Unavailable
+from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.join import MAX_JOIN, WELL_KNOWN, JoinRequest, parse_domain
-from attest.formats.policy import Policy, add_witness, remove_witness
-from attest.formats.statement import Keys, PartyEnd, is_origin
+from attest.formats.note import MAX_NOTE
+from attest.formats.policy import MAX_POLICY, Policy, add_witness, remove_witness
+from attest.formats.statement import Keys, PartyEnd, Predecessor, is_origin
 from attest.node import Node
 from attest.store.db import Database
+from attest.transport import LogClient, PublicFiles
 
 _TIMEOUT_S: Final = 10.0
 
+_FILE: Final[click.Path] = click.Path(path_type=Path, exists=True, dir_okay=False)
 _directory = click.option(
     "--dir",
     "directory",
@@ -46,19 +51,34 @@ def operator() -> None:
 @click.option("--database", help="an SQLAlchemy URL; by default SQLite in the directory")
 @click.option("--passphrase-file", type=click.Path(path_type=Path, dir_okay=False), help="encrypts the key files")
 @click.option("--port", type=int, default=8080)
+@click.option("--successor-of", "place", help="the log that this one continues: its directory, or its URL")
+@click.option("--predecessor-checkpoint", "checkpoint_file", type=_FILE, help="its last checkpoint, as a file")
+@click.option("--predecessor-policy", "policy_file", type=_FILE, help="its policy; by default the one in its directory")
+@click.option("--predecessor-lost", "lost", is_flag=True, help="it never ended: its keys, or its operator, are gone")
 def init(
-    directory: Path, origin: str, url: str | None, database: str | None, passphrase_file: Path | None, port: int
+    directory: Path,
+    origin: str,
+    url: str | None,
+    database: str | None,
+    passphrase_file: Path | None,
+    port: int,
+    place: str | None,
+    checkpoint_file: Path | None,
+    policy_file: Path | None,
+    lost: bool,
 ) -> None:
     """Create a log: keys, settings, database, entry 0 and its first checkpoint.
 
-    Prints the SHA-256 of the policy file: publish it where whoever verifies can compare it.
-    """
+    Prints the SHA-256 of the policy file: publish it where whoever verifies can compare it. A successor's
+    entry 0 names the last checkpoint of the log before it, which has to have ended (`attest operator retire`).
+    """  # fmt: skip
     if not is_origin(origin):
         raise Malformed("config/origin", "the origin is a schema-less URL without white space, `+` or `#`")
     directory = directory.resolve()
     # A key or an origin is never used for a second log: a new one is made in a new place.
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Conflict("operator/exists", f"{directory} is not empty", hint="name a directory that does not exist yet")
+    before = _predecessor(place, checkpoint_file, policy_file, origin, lost=lost)
     values = {"origin": origin, "url": url, "database": database, "port": port}
     if passphrase_file is not None:
         values["passphrase_file"] = str(passphrase_file.resolve())
@@ -71,7 +91,7 @@ def init(
         config = Config.build(aside, given, {})
         passphrase = config.passphrase() if passphrase_file is None else read_passphrase(passphrase_file)
         write_config(config, aside / FILE)
-        policy = Node.create(config, passphrase=passphrase)
+        policy = Node.create(config, passphrase=passphrase, predecessor=before)
         if directory.exists():
             directory.rmdir()
         aside.rename(directory)
@@ -82,8 +102,52 @@ def init(
     output.line("origin", origin)
     output.line("policy", config.path(config.policy))
     output.line("policy-sha256", sha256(policy.encode()).hex())
+    if before is not None:
+        output.line("predecessor", before.origin, before.size, before.root.hex())
+        if not lost:
+            output.say(f"tell those who ask {before.origin}: put successor = {json.dumps(origin)} into its {FILE}")
     output.say(f"created {directory}; start it with: attest serve --dir {directory}")
     output.say("back up keys/ now, apart from the database; a log that loses its keys ends")
+
+
+def _predecessor(
+    place: str | None, checkpoint_file: Path | None, policy_file: Path | None, origin: str, *, lost: bool
+) -> Predecessor | None:
+    """Return where the log before ended: by its own signature, as its policy wants it."""
+    if place is None and checkpoint_file is None:
+        if lost or policy_file is not None:
+            raise click.UsageError("say which log came before: --successor-of, or --predecessor-checkpoint")
+        return None
+    url = place if place is not None and place.startswith(("https://", "http://")) else None
+    public: Path | None = None
+    if place is not None and url is None:
+        public = Path(place)
+        if not public.is_dir():
+            raise Unavailable("config/missing", f"no directory {public}")
+        if (public / FILE).exists():
+            old = Config.load(public, {})
+            policy_file, public = policy_file or old.path(old.policy), old.path(old.public)
+    if policy_file is None:
+        raise click.UsageError("whose signatures count as the old log's? say --predecessor-policy")
+    policy = Policy.parse(read_file(policy_file, MAX_POLICY))
+    url = url or next((log.url for log in policy.logs if log.url is not None), None)
+    if public is None and url is None and not lost:
+        raise click.UsageError("a checkpoint alone does not show that its log has ended; say --successor-of as well")
+    transport = None if public is None else PublicFiles(public)
+    with LogClient(url or "http://localhost", policy, transport=transport, patience_s=_TIMEOUT_S) as client:
+        if client.origin == origin:
+            raise Conflict("operator/same-origin", f"{origin} cannot come after itself: no name is used twice")
+        if checkpoint_file is None:
+            checkpoint = client.checkpoint()
+        else:
+            checkpoint = client.believe(SignedCheckpoint.parse(read_file(checkpoint_file, MAX_NOTE)))
+        if not lost and not client.ended_with(checkpoint):
+            raise Conflict(
+                "operator/not-ended",
+                f"{checkpoint.origin} has not ended with its {checkpoint.size} entries",
+                hint="end it with `attest operator retire`; if nobody can, say --predecessor-lost",
+            )
+    return Predecessor(checkpoint.origin, checkpoint.size, checkpoint.root)
 
 
 @operator.command()
@@ -162,6 +226,7 @@ def status(directory: Path, as_json: bool) -> None:
             "witnessed": view["witnessed"] and view["witnessed"]["size"],
             "checked": view["checked"] and view["checked"]["size"],
             "witnesses": view["witnesses"],
+            "end": view["end"],
         }
         said = node.problems_of_witnesses()
     finally:
@@ -241,6 +306,28 @@ def end(directory: Path, party: str) -> None:
         output.line("ended", party)
     finally:
         node.stop()
+
+
+@operator.command()
+@_directory
+@click.option("--yes", is_flag=True, help="this log, for ever")
+@click.option("--drop-pending", is_flag=True, help="refuse statements that wait and cannot come in any more")
+def retire(directory: Path, yes: bool, drop_pending: bool) -> None:
+    """End this log. Its last checkpoint stands for ever and is served on; nothing more is taken.
+
+    There is no way back. A successor begins with: attest operator init --successor-of DIR.
+    """
+    if not yes:
+        raise click.UsageError("a log that has ended never goes on; repeat this with --yes")
+    node = Node.open(Config.load(directory))
+    try:
+        view = node.retire(drop_pending=drop_pending)
+        output.line("origin", node.origin)
+        output.line("size", view.size)
+        output.line("root", view.record.tree_root.hex())
+    finally:
+        node.stop()
+    output.say("ended; keep serving it: every proof of what it holds comes from here")
 
 
 @operator.command()

@@ -568,6 +568,11 @@ class Statement:
             raise Malformed("statement/field", "about and ref are left out when empty")
         return parsed
 
+    def ends_log(self, origin: str) -> bool:
+        """Tell whether this is the end of the log `origin`, said by itself; whether it signed that is not checked."""
+        about_itself = isinstance(self.payload, PartyEnd) and self.about is None
+        return about_itself and (self.issuer, self.audience) == (issuer_of(origin), origin)
+
     def payload_map(self) -> dict[str, Any]:
         """Return the payload as a map."""
         return payload_map(self.payload, self.seq, self.about, self.ref)

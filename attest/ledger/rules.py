@@ -166,6 +166,12 @@ def final_size(log: PartyHead) -> int | None:
     return log.keys[0].until if log.status == ENDED else None
 
 
+def has_ended(view: View) -> bool:
+    """Tell whether the log has ended; the epoch that commits it may be still to come."""
+    log = view.party(view.origin)
+    return log is not None and final_size(log) is not None
+
+
 def _check_going_on(log: PartyHead, position: int, statement: Statement) -> None:
     size = final_size(log)
     if size is not None and (position != size - 1 or not isinstance(statement.payload, Epoch)):

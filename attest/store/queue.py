@@ -121,14 +121,16 @@ def promise(transaction: Transaction, leaf: Hash, promise: bytes, by: int) -> No
     )
 
 
-def waiting(transaction: Transaction, limit: int) -> list[Waiting]:
-    """Return pending statements in the order of arrival."""
+def waiting(transaction: Transaction, limit: int, *, unclaimed: bool = False) -> list[Waiting]:
+    """Return pending statements in the order of arrival; `unclaimed` ones, without their row file, too if asked."""
     columns = (
         queue.c.id, queue.c.issuer, queue.c.stream, queue.c.seq, queue.c.kind, queue.c.row_count, queue.c.promise_by
     )  # fmt: skip
-    rows = transaction.execute(sa.select(*columns).where(queue.c.state == PENDING).order_by(queue.c.id).limit(limit))
+    states = (PENDING, ROWS) if unclaimed else (PENDING,)
+    rows = transaction.execute(sa.select(*columns).where(queue.c.state.in_(states)).order_by(queue.c.id).limit(limit))
     return [
-        Waiting(row.id, row.issuer, row.stream, row.seq, row.kind, row.row_count or 0, row.promise_by) for row in rows
+        Waiting(row.id, row.issuer, row.stream, row.seq, row.kind, row.row_count or 0, row.promise_by or 0)
+        for row in rows
     ]
 
 
@@ -159,6 +161,13 @@ def states(transaction: Transaction) -> dict[str, int]:
     """Return how many statements are in which state."""
     query = sa.select(queue.c.state, sa.func.count()).group_by(queue.c.state)
     return {row[0]: row[1] for row in transaction.execute(query)}
+
+
+def others_waiting(transaction: Transaction, issuer: str) -> int:
+    """Count what waits, complete or not, of all but one issuer."""
+    query = sa.select(sa.func.count()).select_from(queue).where(queue.c.state.in_((PENDING, ROWS)))
+    found: int = transaction.execute(query.where(queue.c.issuer != issuer)).scalar_one()
+    return found
 
 
 def is_pending(transaction: Transaction, issuer: str, kind: str) -> bool:

@@ -299,7 +299,7 @@ def test_transition_proofs_are_served_by_epoch(shared: Site):
 
 def test_health_follows_the_node(site: Site):
     """200 while the node works; 503 with the reason once the log has been silent too long."""
-    assert _json(site, "/healthz") == {"status": "ok"}
+    assert _json(site, "/healthz") == {"status": "ok", "ended": False}
     site.world.clock.advance(4000)
     answer = site.client().get("/healthz")
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import cbor2
 import pytest
@@ -400,3 +401,32 @@ def test_those_who_wait_do_not_take_every_thread(site: Site):
 
     assert _put(client, rows).status_code == 202
     assert time.monotonic() - start < 10
+
+
+def test_a_log_that_has_ended_takes_nothing_and_answers(tmp_path: Path):
+    """409 for whatever comes, with the successor's name; reads go on, and say that it has ended."""
+    site = Site(tmp_path / "log", successor="next.example/deletions")
+    statement, rows = site.published(2)
+    waiting, more = site.hold(site.rows(), seq=7), site.rows(1)
+    client = site.client()
+    client.post("/entries", data=waiting.entry, content_type="application/cose")
+    view = site.node.retire(drop_pending=True, pause=lambda _: site.world.clock.advance())
+    late = site.hold(more)
+
+    answer = client.post("/entries", data=late.entry, content_type="application/cose")
+
+    assert (answer.status_code, answer.json["code"]) == (409, "rule/log-ended")
+    assert "next.example/deletions" in answer.json["hint"]
+    assert client.get(f"/entries/{late.entry_id}").json["code"] == "entry/unknown"
+    answer = client.put(f"/rows/{more.root().hex()}", data=more.encoded, content_type="application/octet-stream")
+    assert answer.json["code"] == "rows/unclaimed"
+    refused = client.get(f"/entries/{waiting.entry_id}")
+    assert (refused.status_code, refused.json["code"]) == (404, "rule/log-ended")
+    assert refused.json["refusal"]
+    assert client.post("/entries", data=statement.entry, content_type="application/cose").status_code == 201
+    log = client.get("/log").json
+    assert (log["ended"], log["end"]) == (True, view.size - 2)
+    assert (log["predecessor"], log["successor"]) == (None, "next.example/deletions")
+    site.world.clock.advance(40_000)
+    assert client.get("/healthz").json == {"status": "ok", "ended": True}
+    assert client.get(f"/proofs/row/{statement.entry_id}/{rows.indexes[0].hex()}").status_code == 200

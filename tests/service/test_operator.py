@@ -18,8 +18,10 @@ from attest.config import Config
 from attest.crypto.keys import thumbprint
 from attest.encoding import sha256
 from attest.errors import AttestError, Malformed, Refuted, Unavailable
+from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.join import encode_domain
 from attest.formats.policy import Policy
+from attest.node import Node
 from tests.world import Holder, SimulatedClock, check
 
 ORIGIN = "localhost.test/dev"
@@ -33,6 +35,12 @@ def run(*arguments: object, fails: str | None = None) -> list[list[str]]:
     else:
         assert isinstance(done.exception, AttestError) and done.exception.code == fails, repr(done.exception)
     return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def fails(*arguments: object, says: str) -> None:
+    """Run a command that was not used as it should be."""
+    done = CliRunner().invoke(operator, list(map(str, arguments)))
+    assert done.exit_code == 2 and says in done.output, done.output
 
 
 @pytest.fixture
@@ -99,6 +107,82 @@ def test_a_party_is_admitted_revoked_and_ended(log: Path, tmp_path: Path) -> Non
     assert (found["origin"], found["holders"], found["queue-refused"]) == (ORIGIN, 2, 2)
     path.write_bytes(path.read_bytes().replace(b"Acme", b"Evil"))
     run("admit", path, "--dir", log, fails="rule/possession")
+    check(Config.load(log, {}))
+
+
+def test_a_log_is_retired_and_continued(log: Path, tmp_path: Path) -> None:
+    """The successor's entry 0 names the last checkpoint, read from files or under the old policy; `/log` shows it."""
+    fails("retire", "--dir", log, says="--yes")
+    successor = ("init", "--dir", tmp_path / "next", "--origin", "localhost.test/next")
+    run(*successor, "--successor-of", log, fails="operator/not-ended")
+    _, path = join(tmp_path)
+    run("admit", path, "--dir", log)
+    ended = dict(run("retire", "--dir", log, "--yes"))
+    run("retire", "--dir", log, "--yes", fails="rule/log-ended")
+    run("admit", path, "--dir", log, fails="rule/party-exists")
+    run("end", "acme.example", "--dir", log, fails="rule/log-ended")
+    last = (ended["origin"], ended["size"], ended["root"])
+    found = json.loads("\n".join("\t".join(line) for line in run("status", "--dir", log, "--json")))
+    assert (found["origin"], found["size"], found["root"]) == (ORIGIN, int(last[1]), last[2])
+    assert found["end"] == found["size"] - 2
+    run("init", "--dir", tmp_path / "same", "--origin", ORIGIN, "--successor-of", log, fails="operator/same-origin")
+    fails(*successor, "--successor-of", log / "public", says="--predecessor-policy")
+    run(*successor, "--successor-of", tmp_path / "nowhere", fails="config/missing")
+
+    for number, source in enumerate(
+        (
+            ("--successor-of", log),
+            ("--successor-of", log / "public", "--predecessor-policy", log / "policy"),
+            ("--successor-of", log, "--predecessor-checkpoint", log / "public/checkpoint"),
+        )
+    ):
+        directory = tmp_path / f"next{number}"
+        lines = run("init", "--dir", directory, "--origin", "localhost.test/next", *source)
+        assert ["predecessor", *last] in lines
+        node = Node.open(Config.load(directory, {}))
+        assert node.log_view()["predecessor"] == {"origin": last[0], "size": int(last[1]), "root": last[2]}
+        node.close()
+        check(Config.load(directory, {}))
+    assert not list(tmp_path.glob("*same*"))
+
+
+def test_a_lost_log_is_continued_from_its_last_checkpoint(log: Path, tmp_path: Path) -> None:
+    """Only when it is said that it is lost, and only from a checkpoint that the old policy takes."""
+    kept = tmp_path / "kept"
+    kept.write_bytes((log / "public/checkpoint").read_bytes())
+    policy = tmp_path / "policy"
+    policy.write_bytes((log / "policy").read_bytes().replace(b" https://log.example", b""))
+    root = SignedCheckpoint.parse(kept.read_bytes()).checkpoint.root.hex()
+    successor = ("init", "--dir", tmp_path / "next", "--origin", "localhost.test/next")
+    given = ("--predecessor-checkpoint", kept, "--predecessor-policy", policy)
+    fails(*successor, "--predecessor-lost", says="which log came before")
+    fails(*successor, *given, says="does not show that its log has ended")
+    fails(*successor, "--predecessor-checkpoint", kept, "--predecessor-lost", says="--predecessor-policy")
+    forged = kept.read_bytes().replace(b"\n2\n", b"\n3\n")
+    kept.write_bytes(forged)
+    run(*successor, *given, "--predecessor-lost", fails="signature/invalid")
+    kept.write_bytes(forged.replace(b"\n3\n", b"\n2\n"))
+    assert ["predecessor", ORIGIN, "2", root] in run(*successor, *given, "--predecessor-lost")
+
+
+def test_a_log_is_continued_from_where_it_is_served(log: Path, tmp_path: Path) -> None:
+    """Over HTTP, under its policy; also while somebody serves it, who hears of the end."""
+    process, url = start(log)
+    try:
+        successor = ("init", "--dir", tmp_path / "next", "--origin", "localhost.test/next", "--successor-of", url)
+        fails(*successor, says="--predecessor-policy")
+        run(*successor, "--predecessor-policy", log / "policy", fails="operator/not-ended")
+        ended = dict(run("retire", "--dir", log, "--yes"))
+        assert httpx.get(f"{url}/log").json()["ended"]
+        assert httpx.get(f"{url}/healthz").json() == {"status": "ok", "ended": True}
+        lines = run(*successor, "--predecessor-policy", log / "policy")
+        assert ["predecessor", ORIGIN, ended["size"], ended["root"]] in lines
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
     check(Config.load(log, {}))
 
 

@@ -753,7 +753,7 @@ def transition_ended() -> Any:
     desc = "one more epoch after the log has ended"
     cases.append({"desc": desc, "after": "end", "proof": empty, "rows": {}, "code": "rule/log-ended"})
     return {
-        "about": "`after`: check from where the last case of history.json leads, or from where the first case here does.",
+        "about": "`after`: check from where the last case of history.json leads, or the first case here.",
         "cases": plain(cases),
     }
 
