@@ -9,6 +9,7 @@ from attest.node import Node, Policies
 from attest.store.blobs import DirectoryBlobs
 from attest.store.db import Database, Transaction
 from attest.store.keyfiles import LogKeys
+from attest.witnessing import Connect
 from tests.world import SimulatedClock
 
 
@@ -79,7 +80,9 @@ class CrashingDatabase(Database):
             raise Crash
 
 
-def crashing_node(config: Config, clock: SimulatedClock, writes: Writes, *, files: bool = True) -> Node:
+def crashing_node(
+    config: Config, clock: SimulatedClock, writes: Writes, *, files: bool = True, connect: Connect | None = None
+) -> Node:
     """Open a node that has caught up, and dies at a later write of its database or, unless told not to, its files."""
     keys = LogKeys.load(config.path(config.keys), None)
     private = config.path(config.private)
@@ -94,6 +97,7 @@ def crashing_node(config: Config, clock: SimulatedClock, writes: Writes, *, file
         snapshots=private / "snapshots",
         policies=Policies.load(config),
         clock=clock,
+        connect=connect,
     )
     node.step(lead=False)
     quiet.nth, quiet.when, quiet.count = writes.nth, writes.when, 0
