@@ -243,7 +243,13 @@ def explain(verdict: Verdict) -> None:
             f"holder: {verdict.holder}, {verdict.holder_name} ({verdict.holder_legal_id}), identity: {how}{frozen}"
         )
     if verdict.predecessor:
-        output.say(f"this log continues {verdict.predecessor}: ask there too")
+        output.say(
+            f"this log continues {verdict.predecessor}, from its checkpoint of {verdict.predecessor_size} entries:"
+            " ask there too"
+        )
+    if verdict.ended and verdict.epoch_time is not None:
+        when = moment(verdict.epoch_time)
+        output.say(f"this log ended with this checkpoint, by its own claim on {when}: there is no newer one")
     if verdict.epoch_time is not None:
         seen = (
             f"existed by {moment(verdict.existed_by)}, cosigned by {', '.join(verdict.witnesses)}"

@@ -30,7 +30,7 @@ from attest.formats.state import (
     top_key,
     vrf_key_digest,
 )
-from attest.formats.statement import Descriptor, Epoch, Hold, Log, Party, Statement, Tombstone, issuer_of
+from attest.formats.statement import Descriptor, Epoch, Hold, Log, Party, PartyEnd, Statement, Tombstone, issuer_of
 from attest.merkle import sparse
 from attest.merkle.tree import leaf_hash, verify_inclusion
 
@@ -156,7 +156,10 @@ class Verdict:
     holder_legal_id: str = ""
     holder_check: str = ""
     holder_ended: bool = False
+    ended: bool = False  # the log ended with this checkpoint: there is no newer one
     predecessor: str | None = None
+    predecessor_size: int | None = None  # where that log ended, as this one says
+    predecessor_root: str | None = None  # hex
 
 
 def verify(encoded: bytes, question: Question) -> Verdict:
@@ -332,6 +335,8 @@ class _Verification:
         verify_log_signatures(checkpoint, log_verifiers(log.origin, log.note_ed25519, log.note_mldsa44))
         if log.predecessor is not None:
             self.verdict.predecessor = log.predecessor.origin
+            self.verdict.predecessor_size = log.predecessor.size
+            self.verdict.predecessor_root = log.predecessor.root.hex()
         return "entry 0 names this log and the pinned key"
 
     def _by_log(self, position: int, kind: type[T]) -> tuple[Statement, T]:
@@ -351,7 +356,18 @@ class _Verification:
         for position, statement in self.statements.items():
             if isinstance(statement.payload, Epoch):
                 self.epochs[position] = self._by_log(position, Epoch)[1]
-        return f"epoch {self.epoch.number} commits the state after entry {size - 2}"
+        said = f"epoch {self.epoch.number} commits the state after entry {size - 2}"
+        return f"{said}, with which the log ended" if self._ended(size) else said
+
+    def _ended(self, size: int) -> bool:
+        """Take note of the log's own end, if it is shown: only one epoch stands behind it."""
+        for position, statement in self.statements.items():
+            if statement.ends_log(self.log.origin):
+                self._by_log(position, PartyEnd)
+                if position != size - 2:
+                    raise Refuted("entry/after-end", f"the log ended at entry {position}, and has {size} entries")
+                self.verdict.ended = True
+        return self.verdict.ended
 
     def _holder(self) -> str:
         bundle, verdict = self.bundle, self.verdict
@@ -683,11 +699,13 @@ class _Verification:
         since = verdict.existed_by if verdict.existed_by is not None else self.epoch.time
         age = max(0, question.now - since)
         if age > question.max_age:
-            error = Unavailable(
-                "freshness/old",
-                f"the checkpoint is {age} s old, asked for at most {question.max_age} s",
-                hint="fetch a new proof, or ask with a longer --max-age or with --at",
-            )
+            message = f"the checkpoint is {age} s old, asked for at most {question.max_age} s"
+            hint = "fetch a new proof, or ask with a longer --max-age or with --at"
+            if verdict.ended:
+                # Final is not fresh: what the holder has done since is in no log, or in another one.
+                message += "; the log ended with it, so this log has no newer one"
+                hint = "ask the log that names this one as its predecessor; to judge the end itself, ask with --at"
+            error = Unavailable("freshness/old", message, hint=hint)
             raise _Stop("provisional", error)
         return f"{age} s old"
 

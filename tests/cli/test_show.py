@@ -46,6 +46,15 @@ def test_bundles_are_explained(show: Any, kind: str) -> None:
     assert "party/1" in out
 
 
+def test_the_log_before_is_shown(show: Any) -> None:
+    """In entry 0 of a successor, with the checkpoint it ended with; and the end of a log."""
+    code, out, _ = show((VECTORS / "ended.bundle").read_bytes())
+
+    assert code == 0
+    assert "origin: old.example/log" in out and "size: 1234" in out and bytes(range(32)).hex() in out
+    assert "kind: party-end/1" in out
+
+
 def test_a_keepsake_is_explained_without_its_opening(show: Any) -> None:
     """What opens commitments is not printed on a screen that others may see."""
     content = (VECTORS / "ada.keepsake").read_bytes()

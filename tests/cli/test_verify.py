@@ -68,6 +68,17 @@ def test_the_whole_verdict_is_json(run: Any, tmp_path: Path) -> None:
     assert verdict["why_not_higher"]
 
 
+def test_a_person_reads_where_a_log_ended_and_what_came_before(run: Any, tmp_path: Path) -> None:
+    """Also when the answer is too old; then the reason names the end."""
+    _, _, fresh = run(*arguments_of(CASES["a log that ended"], tmp_path))
+    _, _, old = run(*arguments_of(CASES["its last checkpoint is old"], tmp_path))
+
+    for err in (fresh, old):
+        assert "this log continues old.example/log, from its checkpoint of 1234 entries" in err
+        assert "this log ended with this checkpoint, by its own claim on 2026-" in err
+    assert "the log ended with it" in old and "attest: hint: ask the log that names this one" in old
+
+
 def test_a_person_reads_what_is_and_is_not_proven(run: Any, tmp_path: Path) -> None:
     """The sentence never says that a company does not have something."""
     _, _, err = run(*arguments_of(CASES["a certificate"], tmp_path))

@@ -10,9 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from attest.formats.statement import Predecessor
 from attest.ledger.verify import DAY
 from tests.verify.test_verdicts import ADA, BOB, EVE, FORGERIES, Story
-from tests.verify.world import World, policy_of
+from tests.verify.world import World, after_end, policy_of
 
 OUT = Path(__file__).parent.parent / "vectors/bundle"
 
@@ -126,6 +127,7 @@ def others(case: Any) -> None:
     want = {"claim": "nothing-registered"}
     case("nothing is registered", "nothing", "refuted", "claim/nothing-registered", want=want, **asked)
 
+    ends(case)
     decoys(case)
     contradictions(case)
 
@@ -176,6 +178,27 @@ def erased_twice() -> tuple[World, dict[str, Any], dict[str, Any]]:
     shown = {entry["position"] for entry in late["entries"]} | {row["entry"] for row in early["rows"]}
     late["entries"] = [world.entry(position, world.size) for position in sorted(shown)]
     return world, early, late
+
+
+def ends(case: Any) -> None:
+    """A successor that has ended itself, and a log that goes on after its end."""
+    world = World(predecessor=Predecessor("old.example/log", 1234, bytes(range(32))))
+    acme = world.admit("acme.example")
+    world.systems(acme, db="database")
+    world.hold(acme, "db", ADA)
+    world.epoch()
+    world.epoch()
+    world.erase(acme, "db", ADA)
+    world.retire()
+    write("ended.bundle", world.bundle("certificate", acme, ADA))
+    want = {"ended": True, "predecessor": "old.example/log", "predecessor_size": 1234}
+    asked = {"policy": world.policy().encode().decode(), "now": world.now + 1, "want": want}
+    case("a log that ended", "ended", "holds", "claim/holds", **asked)
+    case("its last checkpoint is old", "ended", "provisional", "freshness/old", **{**asked, "now": world.now + 9 * DAY})
+    world, _, bundle = after_end(ADA)
+    write("after-end.bundle", bundle)
+    asked = {"policy": world.policy().encode().decode(), "now": world.now + 1}
+    case("a log that goes on after its end", "after-end", "refuted", "entry/after-end", **asked)
 
 
 def decoys(case: Any) -> None:

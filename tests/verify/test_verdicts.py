@@ -18,9 +18,9 @@ from attest.formats.bundle import Bundle
 from attest.formats.checkpoint import Checkpoint, log_verifiers, sign_checkpoint
 from attest.formats.policy import PolicyLog
 from attest.formats.state import PartyHead, State, SystemHead
-from attest.formats.statement import Descriptor
+from attest.formats.statement import Descriptor, Predecessor
 from attest.ledger.verify import DAY, STEPS
-from tests.verify.world import START, World, b64, policy_of
+from tests.verify.world import START, World, after_end, b64, policy_of
 
 ADA, BOB, EVE = "email:ada@example.org", "email:bob@example.org", "email:eve@example.org"
 
@@ -260,6 +260,86 @@ def test_an_old_checkpoint_is_provisional(story: Story) -> None:
     assert (verdict.outcome, verdict.code) == ("provisional", "freshness/old")
     assert story.world.ask(bundle, story.acme, ADA, now=story.world.now + DAY).outcome == "holds"
     assert story.world.ask(bundle, story.acme, ADA, now=story.world.now + 5 * DAY, max_age=9 * DAY).outcome == "holds"
+
+
+@pytest.fixture
+def ended() -> tuple[World, Any]:
+    """A log that ended after an erasure."""
+    world = World()
+    acme = world.admit("acme.example")
+    world.systems(acme, db="database")
+    world.hold(acme, "db", ADA)
+    world.epoch()
+    world.erase(acme, "db", ADA)
+    world.retire()
+    return world, acme
+
+
+def test_the_last_checkpoint_of_a_log_is_called_final(ended: Any) -> None:
+    """Its end is its last entry but one. It ages like any other, and the reason says that there is none after it."""
+    world, acme = ended
+    bundle = world.bundle("lookup", acme, ADA)
+    fresh = world.ask(bundle, acme, ADA)
+    old = world.ask(bundle, acme, ADA, now=world.now + 400 * DAY)
+    then = world.ask(bundle, acme, ADA, now=world.now + 400 * DAY, max_age=401 * DAY)
+    before = world.ask(world.bundle("hold", acme, ADA, system="db"), acme, ADA)
+
+    assert (fresh.outcome, fresh.ended) == (then.outcome, then.ended) == ("holds", True)
+    assert (old.outcome, old.code, old.ended) == ("provisional", "freshness/old", True)
+    assert "the log ended with it" in old.reason and "predecessor" in (old.hint or "")
+    assert before.ended
+
+
+def test_an_earlier_checkpoint_of_a_log_that_ended_is_not_final(ended: Any) -> None:
+    """What was old before the end stays old."""
+    world, acme = ended
+    size = min(size for size in world.ledgers if size > 3)
+    verdict = world.ask(world.bundle("lookup", acme, ADA, size=size), acme, ADA, expect="held", max_age=9 * DAY)
+
+    assert (verdict.outcome, verdict.ended) == ("holds", False)
+
+
+def test_a_bundle_need_not_show_the_end(ended: Any) -> None:
+    """Without it nothing is said about it."""
+    world, acme = ended
+    bundle = world.bundle("lookup", acme, ADA)
+    bundle["entries"] = [entry for entry in bundle["entries"] if entry["position"] != world.size - 2]
+
+    assert (world.ask(bundle, acme, ADA).outcome, world.ask(bundle, acme, ADA).ended) == ("holds", False)
+
+
+def test_a_log_that_goes_on_after_its_end_is_refuted() -> None:
+    """Its own word and a later checkpoint, both signed by it, contradict each other."""
+    world, acme, bundle = after_end(ADA)
+
+    assert (world.ask(bundle, acme, ADA).outcome, world.ask(bundle, acme, ADA).code) == ("refuted", "entry/after-end")
+
+
+def test_the_end_of_a_party_is_not_the_end_of_the_log() -> None:
+    """Said by the log about a party, directly before the epoch."""
+    world = World()
+    acme = world.admit("acme.example")
+    world.epoch()
+    world.end(acme)
+    size = world.epoch()
+    bundle = world.bundle("lookup", acme, ADA)
+    bundle["entries"].insert(-1, world.entry(size - 2, size))
+
+    assert not world.ask(bundle, acme, ADA).ended
+
+
+def test_a_successors_verdict_names_its_predecessor() -> None:
+    """And where that ended, as entry 0 says."""
+    before = Predecessor("old.example/log", 1234, bytes(range(32)))
+    world = World(predecessor=before)
+    acme = world.admit("acme.example")
+    world.systems(acme, db="database")
+    world.hold(acme, "db", ADA)
+    world.epoch()
+    verdict = world.ask(world.bundle("hold", acme, ADA, system="db"), acme, ADA)
+
+    assert (verdict.outcome, verdict.predecessor) == ("holds", before.origin)
+    assert (verdict.predecessor_size, verdict.predecessor_root) == (1234, before.root.hex())
 
 
 def test_a_checkpoint_of_the_future_cannot_be_decided(story: Story) -> None:

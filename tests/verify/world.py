@@ -25,6 +25,7 @@ from attest.formats.statement import (
     NewKey,
     Party,
     PartyEnd,
+    Predecessor,
     Statement,
     Systems,
     Tombstone,
@@ -33,7 +34,9 @@ from attest.formats.statement import (
     possession_message,
     sign_statement,
 )
+from attest.formats.statement import Policy as PolicyStatement
 from attest.ledger.epoch import Draft, Ledger
+from attest.ledger.rules import RULES, RULES_DIGEST
 from attest.ledger.verify import Question, Verdict, verify
 from attest.merkle import tree
 from attest.statemap import StateMap
@@ -73,7 +76,7 @@ class Holder:
 class World:
     """One log, its entries and epochs. `now` moves by a tick per epoch."""
 
-    def __init__(self, origin: str = ORIGIN) -> None:
+    def __init__(self, origin: str = ORIGIN, predecessor: Predecessor | None = None) -> None:
         self.origin = origin
         self.now = START
         self.ledger = Ledger(StateMap.empty)
@@ -93,7 +96,7 @@ class World:
                 self.note.public,
                 self.mldsa.public,
                 Limits(),
-                None,
+                predecessor,
             )
         )
         self.epoch()
@@ -226,6 +229,11 @@ class World:
     def end(self, company: Holder) -> None:
         self.by_log(PartyEnd(), about=company.id)
 
+    def retire(self) -> int:
+        """End the log itself, and the epoch; return the size of its last checkpoint."""
+        self.by_log(PartyEnd())
+        return self.epoch()
+
     @staticmethod
     def record_digest(name: str) -> bytes:
         return commitment.record_digest([digest("record of " + name)])
@@ -252,6 +260,7 @@ class World:
         ledger, prover = self.ledgers[size], vrf.Prover(company.secret)
         head = ledger.parties[company.id]
         wanted = {0, head.admitted, size - 1}
+        wanted |= {size - 2} if ledger.parties[self.origin].status == 2 else set()
         systems, states, rows = [], [], []
         if kind in ("hold", "tombstone"):
             rows.append(self._row(company, kind, 0, system, names[0], size))
@@ -356,6 +365,26 @@ class World:
         encoded = changed.pop("encoded", None) or Bundle.from_json(bundle).encode()
         asked.pop("encoded", None)
         return verify(encoded, Question(**asked))
+
+
+def after_end(locator: str) -> tuple[World, Holder, dict[str, Any]]:
+    """Return a log that ended and went on, against the rules, and a look-up that shows both."""
+    world = World()
+    acme = world.admit("acme.example")
+    world.systems(acme, db="database")
+    world.epoch()
+    # The ledger would refuse what follows an end; it sees a statement without effect in its place.
+    position = world.by_log(PolicyStatement(RULES, RULES_DIGEST))
+    world.epoch()
+    size = world.epoch()
+    world.log_seq = world.entries[position].seq
+    world.by_log(PartyEnd())
+    world.entries[position] = world.pending.pop()
+    root = tree.root([statement.leaf for statement in world.entries])
+    world.checkpoints[size] = sign_checkpoint(Checkpoint(world.origin, size, root), world.note, world.mldsa, world.now)
+    bundle = world.bundle("lookup", acme, locator)
+    bundle["entries"].insert(-1, world.entry(position, size))
+    return world, acme, bundle
 
 
 def policy_of(logs: list[PolicyLog], witnesses: Any, quorum: int) -> Policy:
