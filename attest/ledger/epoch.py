@@ -315,15 +315,17 @@ class Ledger:
         return self.trees.get(party) or Tree.build({})
 
 
-def replay_epoch(base: Ledger, entries: Sequence[bytes], rows: Callable[[Hash], bytes]) -> tuple[Draft, Ledger]:
-    """Judge the entries of one epoch over everything; return its draft, and the ledger after it.
+def replay_epoch(base: Ledger, draft: Draft, entries: Sequence[bytes], rows: Callable[[Hash], bytes]) -> Ledger:
+    """Judge the entries of one epoch over everything; return the ledger after it.
+
+    Args:
+        draft: over `base`, and empty. On an error it holds the entries before the one that is refused.
 
     Raises:
         AttestError: as `Draft.take` and `rules.judge`.
     """
-    draft = Draft(base)
     last = draft.take(entries, rows)
-    return draft, base.advance(draft, last)
+    return base.advance(draft, last)
 
 
 def _leaves(systems: Mapping[SystemId, SystemHead]) -> dict[str, dict[Hash, Hash]]:

@@ -3,7 +3,8 @@
 Spec: docs/spec/transition.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
@@ -13,7 +14,18 @@ from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
 from attest.errors import Malformed, Refuted
 from attest.formats.rows import RowFile
 from attest.formats.state import STATE, PartyHead, SystemHead, state_value, system_key, top_key
-from attest.formats.statement import Descriptor, Epoch, Hold, Limits, Log, Statement, Tombstone, issuer_of
+from attest.formats.statement import (
+    Descriptor,
+    Epoch,
+    Hold,
+    Limits,
+    Log,
+    Party,
+    Statement,
+    Systems,
+    Tombstone,
+    issuer_of,
+)
 from attest.ledger.claims import Claims, Departure, name_departure, name_left_out
 from attest.ledger.epoch import Closing, Draft, Ledger, Planned
 from attest.ledger.rules import SystemId
@@ -40,47 +52,104 @@ class Anchor:
 
 def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
     """Write the proof of the epoch that `draft`, made over `base`, ends with `epoch`."""
+    effects = draft.close().effects
+    shown = _Shown(
+        set(effects.parties),
+        {name: list(effects.states.get(name, {})) for name in effects.systems},
+        effects.descriptors.keys() & effects.systems.keys(),
+    )
+    return _write(base, draft, [entry.entry for entry in draft.entries] + [epoch.entry], shown)
+
+
+def prove_refused(base: Ledger, draft: Draft, entries: Sequence[bytes], rows: RowFile | None) -> bytes:
+    """Write the proof of an epoch that the rules refuse, so that a checker without maps refuses it for the same reason.
+
+    Args:
+        draft: the entries before the refused one, over `base`.
+        entries: of the whole epoch.
+        rows: the row file that the refused one names, if it names one.
+    """
+    effects = draft.close().effects
+    parties, described = set(effects.parties), effects.descriptors.keys() & effects.systems.keys()
+    keys = {name: list(effects.states.get(name, {})) for name in effects.systems}
+    with contextlib.suppress(Malformed):
+        refused = Statement.parse(entries[len(draft.entries)])
+        party, payload = refused.issuer.removeprefix("https://"), refused.payload
+        parties |= {party, draft.origin, *([] if refused.about is None else [refused.about])}
+        if isinstance(payload, Party):
+            parties.add(payload.id)
+        if isinstance(payload, Hold | Tombstone):
+            touched = [] if rows is None else map_keys(rows.indexes)
+            keys[party, refused.stream] = sorted({*keys.get((party, refused.stream), []), *touched})
+        if isinstance(payload, Systems):
+            named = {(party, descriptor.id) for descriptor in payload.systems}
+            described |= named
+            keys = {**{name: [] for name in named}, **keys}
+    return _write(base, draft, entries, _Shown(parties, keys, described))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a proof shows of the state before."""
+
+    parties: Set[str]
+    keys: Mapping[SystemId, list[Hash]]  # of the state map of each system
+    described: Set[SystemId]
+
+
+def _write(base: Ledger, draft: Draft, entries: Sequence[bytes], shown: _Shown) -> bytes:
     closing = draft.close()
-    effects = closing.effects
     holders: list[dict[str, Any]] = []
-    for party, group in groupby(sorted(effects.systems), lambda name: name[0]):
+    for party, group in groupby(sorted(shown.keys), lambda name: name[0]):
         names = list(group)
         tree = base.trees.get(party)
         holders.append(
             {
                 "party": party,
                 "map": b"\x00" if tree is None else tree.prune([system_key(system) for _, system in names]),
-                "systems": [_prove_system(base, name, closing, described=name in effects.descriptors)
-                            for name in names],
+                "systems": [_prove_system(base, name, closing, shown) for name in names],
             }
-        )  # fmt: skip
-    old_heads = [base.parties[party] for party in sorted(effects.parties) if party in base.parties]
+        )
     proof: dict[str, Any] = {
         "format": FORMAT,
         "size": base.size,
         "frontier": list(base.frontier.hashes),
         "previous": None if base.previous is None else base.previous.entry,
-        "entries": [entry.entry for entry in draft.entries] + [epoch.entry],
-        "top": base.top.prune([top_key(party) for party in effects.parties]),
-        "heads": [head.encode() for head in old_heads],
-        "after": [head.encode() for _, head in sorted(effects.parties.items())],
+        "entries": list(entries),
+        "top": base.top.prune([top_key(party) for party in shown.parties]),
+        "heads": [base.parties[party].encode() for party in sorted(shown.parties) if party in base.parties],
+        "after": [head.encode() for _, head in sorted(closing.effects.parties.items())],
         "holders": holders,
     }
     return encode_cbor(proof)
 
 
-def _prove_system(base: Ledger, name: SystemId, closing: Closing, *, described: bool) -> dict[str, Any]:
-    head, planned = base.systems.get(name), closing.planned.get(name)
-    old = base.states(name, sorted(closing.effects.states.get(name, {}))) if head is not None else []
+def _prove_system(base: Ledger, name: SystemId, closing: Closing, shown: _Shown) -> dict[str, Any]:
+    head, keys, after = base.systems.get(name), shown.keys[name], closing.effects.systems.get(name)
+    old = base.states(name, sorted(keys)) if head is not None else []
     return {
         "system": name[1],
         "head": None if head is None else head.encode(),
-        "descriptor": base.descriptors[name].encode() if head is not None and described else None,
-        "map": b"\x01" + head.root if planned is None and head is not None and head.root != ZERO
-        else b"\x00" if planned is None else planned[1].pruned(),
+        "descriptor": base.descriptors[name].encode() if head is not None and name in shown.described else None,
+        "map": _prune_states(base, name, closing, keys),
         "states": b"".join(state for state in old if state is not None),
-        "after": closing.effects.systems[name].encode(),
-    }  # fmt: skip
+        "after": None if after is None else after.encode(),
+    }
+
+
+def _prune_states(base: Ledger, name: SystemId, closing: Closing, keys: list[Hash]) -> bytes:
+    planned, head = closing.planned.get(name), base.systems.get(name)
+    if planned is not None and len(keys) == len(closing.effects.states[name]):
+        return planned[1].pruned()
+    if head is None or head.root == ZERO:
+        return b"\x00"
+    if not keys:
+        return b"\x01" + head.root
+    # Any other state will do: what is pruned is the map before.
+    _, plan = base.plan_states(name, dict.fromkeys(keys, bytes(STATE)))
+    if plan is None:
+        raise ValueError("no map to prune")
+    return plan[1].pruned()
 
 
 def verify_transition(encoded: bytes, anchor: Anchor, rows: Callable[[Hash], bytes]) -> Anchor:

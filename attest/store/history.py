@@ -18,7 +18,7 @@ from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.state import PartyHead, SystemHead
 from attest.formats.statement import Descriptor, Epoch, Hold, Log, Statement, Tombstone
 from attest.formats.strict_json import parse_json, write_json
-from attest.ledger.epoch import Ledger, replay_epoch
+from attest.ledger.epoch import Draft, Ledger, replay_epoch
 from attest.ledger.rules import SystemId
 from attest.ledger.transition import prove_transition
 from attest.merkle.sparse import Tree
@@ -101,7 +101,8 @@ class History:
 
     def _replay_epoch(self, ledger: Ledger, record: EpochRecord, *, prove: bool) -> Replayed:
         entries = [entry.entry for entry in self.log.entries(ledger.size, record.size)]
-        draft, after = replay_epoch(ledger, entries, self.rows)
+        draft = Draft(ledger)
+        after = replay_epoch(ledger, draft, entries, self.rows)
         changed = sum(each.payload.count for each in draft.entries if isinstance(each.payload, Hold | Tombstone))
         transition = None
         if after.previous is not None and prove and not self.private.exists(transition_name(record.number)):

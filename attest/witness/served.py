@@ -1,12 +1,14 @@
 """What a log serves, believed only as far as it leads to the root of one signed checkpoint."""
 
-from collections.abc import Sequence
-from typing import Protocol
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Final, Protocol
 
 from attest.encoding import Hash
 from attest.errors import AttestError, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import Checkpoint
 from attest.formats.rows import ROW, RowFile
+from attest.formats.statement import Hold, Statement, Tombstone
 from attest.merkle.tiles import FULL, Tile, tile_reader
 from attest.merkle.tree import (
     Frontier,
@@ -18,6 +20,9 @@ from attest.merkle.tree import (
     verify_inclusion,
 )
 from attest.store.blobs import Blobs
+
+_OURS: Final = frozenset({"log/unreachable", "log/stalled"})
+_CACHED: Final = 1024  # tiles, of 8 KiB
 
 
 class Log(Protocol):
@@ -32,10 +37,48 @@ class Log(Protocol):
     def rows(self, root: Hash, most: int) -> bytes: ...
 
 
+class Asked:
+    """A log that is asked: whatever it answers, that it does not serve is all there is to say of it."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def tiles(self, tiles: list[Tile]) -> list[bytes]:
+        """Return tiles of hashes."""
+        with _not_served("log/tiles"):
+            return self._log.tiles(tiles)
+
+    def bundle(self, index: int, width: int) -> list[bytes]:
+        """Return the first entries of a bundle."""
+        with _not_served("log/tiles"):
+            return self._log.bundle(index, width)
+
+    def transition(self, epoch: int, most: int) -> bytes | None:
+        """Return a transition proof, None if the log has none."""
+        with _not_served("log/transition"):
+            return self._log.transition(epoch, most)
+
+    def rows(self, root: Hash, most: int) -> bytes:
+        """Return a row file."""
+        with _not_served("rows/missing"):
+            return self._log.rows(root, most)
+
+
+@contextlib.contextmanager
+def _not_served(code: str) -> Iterator[None]:
+    # A log that answers 422 with a code of its choice would otherwise have us refute it, or somebody else.
+    try:
+        yield
+    except AttestError as error:
+        if isinstance(error, Unavailable) and error.code in _OURS:
+            raise
+        raise Unavailable(code, f"the log does not serve it: {error}") from None
+
+
 class ServedTree:
     """The tree under one checkpoint, read from tiles. Each answer is proven, or it is `Unavailable`: `log/tiles`."""
 
-    def __init__(self, log: Log, checkpoint: Checkpoint) -> None:
+    def __init__(self, log: Asked, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self._log = log
         self._tiles: dict[Tile, bytes] = {}
@@ -61,17 +104,23 @@ class ServedTree:
         whole = self.checkpoint
         index = position // FULL
         try:
-            found = self._log.bundle(index, min(FULL, whole.size - index * FULL))[position % FULL]
+            found = self.bundle(index)[position % FULL]
             path = inclusion_path(position, whole.size, self._read)
             verify_inclusion(leaf_hash(found), position, whole.size, whole.root, path)
         except (Malformed, Refuted) as error:
             raise _bad_tiles(error) from None
         return found, path
 
+    def bundle(self, index: int) -> list[bytes]:
+        """Return the entries of a tile of level 0, unproven."""
+        return self._log.bundle(index, min(FULL, self.checkpoint.size - index * FULL))
+
     def _read(self, subtrees: Sequence[Subtree]) -> list[Hash]:
         return tile_reader(self._fetch, self.checkpoint.size)(subtrees)
 
     def _fetch(self, wanted: list[Tile]) -> list[bytes]:
+        if len(self._tiles) > _CACHED:
+            self._tiles.clear()
         missing = [tile for tile in wanted if tile not in self._tiles]
         self._tiles.update(zip(missing, self._log.tiles(missing), strict=True))
         return [self._tiles[tile] for tile in wanted]
@@ -90,29 +139,43 @@ def rows_name(root: Hash) -> str:
 class RowFiles:
     """The row files of one epoch: from our store, or from the log, and then kept."""
 
-    def __init__(self, log: Log, blobs: Blobs) -> None:
+    def __init__(self, log: Asked, blobs: Blobs, entries: Sequence[bytes], most: int) -> None:
+        """Look at what the entries name. Raises `Unavailable`: `witness/limit`, more than `most` rows."""
         self._log = log
         self._blobs = blobs
-        self.counts: dict[Hash, int] = {}  # what the statements say
         self._fetched: dict[Hash, bytes] = {}
         self._stored: set[Hash] = set()
+        self._counts: dict[Hash, int] = {}
+        for entry in entries:
+            try:
+                payload = Statement.parse(entry).payload
+            except Malformed:
+                continue  # the rules say so, at its place
+            if isinstance(payload, Hold | Tombstone):
+                self._counts[payload.root] = max(payload.count, self._counts.get(payload.root, 0))
+        if (rows := sum(self._counts.values())) > most:
+            raise Unavailable("witness/limit", f"an epoch of {rows} rows, at most {most} are checked here")
 
     def get(self, root: Hash) -> bytes:
         """Return a row file. Nobody has checked that it is the right one: the rules do."""
-        if root in self._fetched:
-            return self._fetched[root]
-        found = self._blobs.get(rows_name(root))
-        if found is not None:
-            self._stored.add(root)
-            return found
-        self._blobs.check_space()
-        found = self._log.rows(root, self.counts[root] * ROW)
-        self._fetched[root] = found
+        found = self._fetched.get(root)
+        if found is None:
+            found = self._blobs.get(rows_name(root))
+            if found is not None:
+                self._stored.add(root)
+                return found
+            self._blobs.check_space()
+            found = self._fetched[root] = self._log.rows(root, self._counts[root] * ROW)
         return found
 
     def keep(self) -> None:
         """Store durably what the rules have accepted."""
         self._blobs.put([(rows_name(root), encoded) for root, encoded in self._fetched.items()])
+
+    def read(self) -> dict[Hash, bytes]:
+        """Return those that were read so far."""
+        stored = {root: self._blobs.get(rows_name(root)) for root in self._stored}
+        return {**{root: found for root, found in stored.items() if found is not None}, **self._fetched}
 
     def check_stored(self) -> None:
         """Check that it is the log's row files that are wrong, and not our copies.

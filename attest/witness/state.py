@@ -24,7 +24,8 @@ from attest.witness.served import Log
 from attest.witness.walk import Anchors, Limits, Walker
 
 EPOCH_AGE_S: Final = 300  # between the last epoch's time and our clock
-_ROWS: Final = "state"  # the directory of what a state witness keeps
+_KEPT: Final = "state"  # the directory of row files
+_FLOOR: Final = 1 << 30  # bytes that stay free
 
 _logger = structlog.get_logger("attest.witness")
 
@@ -66,6 +67,7 @@ class StateAssessor:
         open_log: Callable[[str], Log],
         blobs: Blobs,
         anchors: Anchors,
+        evidence: Path,
         *,
         clock: Clock = time.time,
         wait_s: float = 5.0,
@@ -77,12 +79,14 @@ class StateAssessor:
 
         Args:
             open_log: gives the log of an origin. Raises `Unavailable`: `witness/no-url`.
+            evidence: a directory for what refuted a log.
             wait_s: how long `assess` waits for its turn and for the check.
             repeat_s: how long a refusal is repeated for the same checkpoint without another look.
         """
         self._open_log = open_log
         self._blobs = blobs
         self._anchors = anchors
+        self._evidence = evidence
         self._clock = clock
         self._wait_s = wait_s
         self._repeat_s = repeat_s
@@ -105,11 +109,11 @@ class StateAssessor:
         while desk.walker.anchor.size < signed.checkpoint.size:
             work = self._work(desk, signed)
             if not work.done.wait(max(0.0, until - self._clock_s())):
-                raise _behind(desk.walker.anchor.size, signed.checkpoint.size)
+                raise _behind(desk.walker, signed.checkpoint)
             if work.error is not None and work.target == signed.checkpoint:
                 raise work.error
             if work.error is not None and self._clock_s() >= until:
-                raise _behind(desk.walker.anchor.size, signed.checkpoint.size)
+                raise _behind(desk.walker, signed.checkpoint)
         self._check(desk, signed.checkpoint)
 
     def close(self) -> None:
@@ -120,7 +124,13 @@ class StateAssessor:
         with self._lock:
             if origin not in self._desks:
                 walker = Walker(
-                    origin, self._open_log(origin), self._blobs, self._anchors, self._limits, self._stopping.is_set
+                    origin,
+                    self._blobs,
+                    self._anchors,
+                    self._evidence,
+                    limits=self._limits,
+                    clock=self._clock,
+                    stopping=self._stopping.is_set,
                 )
                 self._desks[origin] = _Desk(walker)
             return self._desks[origin]
@@ -141,7 +151,7 @@ class StateAssessor:
 
     def _run(self, desk: _Desk, work: _Work, signed: SignedCheckpoint) -> None:
         try:
-            desk.walker.walk(signed)
+            desk.walker.check(signed, self._open_log(desk.walker.origin))
         except BaseException as error:
             work.error = error
             if isinstance(error, AttestError) and not isinstance(error, Unavailable):
@@ -168,8 +178,11 @@ class StateAssessor:
             )
 
 
-def _behind(size: int, want: int) -> Unavailable:
-    return Unavailable("witness/behind", f"{size} of {want} entries are checked; offer it again later")
+def _behind(walker: Walker, checkpoint: Checkpoint) -> Unavailable:
+    doing = f", replaying entry {walker.replaying}" if walker.replaying else ""
+    return Unavailable(
+        "witness/behind", f"{walker.anchor.size} of {checkpoint.size} entries are checked{doing}", hint="ask again"
+    )
 
 
 def open_assessor(
@@ -184,14 +197,20 @@ def open_assessor(
     Args:
         transports: by origin, in place of the network.
     """
-    place = settings.directory / _ROWS
+    place = settings.directory / _KEPT
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clients: dict[tuple[str, str], LogClient] = {}
 
     def open_log(origin: str) -> LogClient:
         url = settings.urls.get(origin)
         if url is None:
             raise Unavailable("witness/no-url", f"no address is configured for {origin}")
-        transport = (transports or {}).get(origin)
-        return LogClient(url, None, origin=origin, transport=transport, timeout_s=20, patience_s=10, answer_s=300)
+        if (origin, url) not in clients:
+            transport = (transports or {}).get(origin)
+            clients[origin, url] = LogClient(
+                url, None, origin=origin, transport=transport, timeout_s=20, patience_s=10, answer_s=300
+            )
+        return clients[origin, url]
 
-    return StateAssessor(open_log, DirectoryBlobs(place), AnchorStore(db), clock=clock)
+    blobs = DirectoryBlobs(place, floor=_FLOOR)
+    return StateAssessor(open_log, blobs, AnchorStore(db), settings.directory / "evidence", clock=clock)

@@ -5,6 +5,11 @@ from functools import cache
 
 import cbor2
 
+from attest.errors import Unavailable
+from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
+from attest.formats.note import Note, sign_text
+from attest.merkle import tree
+from attest.merkle.tiles import Tile
 from tests import reference
 from tests.ledger import model
 from tests.ledger.log import ORIGIN, Log, descriptor, row_of, rows_of
@@ -224,3 +229,62 @@ LIES: dict[str, tuple[str, Callable[[Model], None]]] = {
     "a forgotten claim of time": ("epoch/clock", head(ORIGIN, epoch=lambda old: old | {"latest": 0})),
     "another rule set": ("epoch/rules", head(ORIGIN, rules={"name": "attest-rules/2", "digest": bytes(32)})),
 }
+
+
+# --- an operator who publishes whatever its keys have signed ---
+
+
+class Operator:
+    """Publishes a log in memory, right or wrong; to a state witness it is the log over HTTP."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.entries: list[bytes] = []
+        self.proofs: dict[int, bytes] = {}
+        self.asked: list[str] = []
+        for proof in log.proofs:
+            self.publish(proof)
+
+    def publish(self, proof: bytes) -> None:
+        """Append the entries of an epoch, and serve its proof."""
+        found = cbor2.loads(proof)
+        self.entries += found["entries"]
+        number = cbor2.loads(cbor2.loads(found["entries"][-1]).value[2])["number"]
+        self.proofs[number] = proof
+
+    def signed(self, size: int | None = None, *, key: str | None = None) -> SignedCheckpoint:
+        """Sign a checkpoint as the log does, with its Ed25519 key."""
+        size = len(self.entries) if size is None else size
+        checkpoint = Checkpoint(self.log.origin, size, tree.root(tree.leaf_hashes(self.entries[:size])))
+        text = checkpoint.encode()
+        line = sign_text(self.log.origin, Key(key or self.log.origin + " note"), text)
+        return SignedCheckpoint(checkpoint, Note(text, (line,)))
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Prove that the log has only grown."""
+        return tuple(tree.consistency_path(old, new, tree.subtree_reader(tree.leaf_hashes(self.entries[:new]))))
+
+    # --- what it serves ---
+
+    def tiles(self, wanted: list[Tile]) -> list[bytes]:
+        return [self.tile(*tile) for tile in wanted]
+
+    def tile(self, level: int, index: int, width: int) -> bytes:
+        self.asked.append(f"tile/{level}/{index}")
+        leaves, size = tree.leaf_hashes(self.entries), 256**level
+        starts = range(index * 256 * size, (index * 256 + width) * size, size)
+        return b"".join(tree.root(leaves[start : start + size]) for start in starts)
+
+    def bundle(self, index: int, width: int) -> list[bytes]:
+        self.asked.append(f"bundle/{index}")
+        return self.entries[index * 256 : index * 256 + width]
+
+    def transition(self, epoch: int, most: int) -> bytes | None:
+        self.asked.append(f"transition/{epoch}")
+        return self.proofs.get(epoch)
+
+    def rows(self, root: bytes, most: int) -> bytes:
+        self.asked.append(f"rows/{root.hex()}")
+        if root not in self.log.files:
+            raise Unavailable("http/not-found", "no such row file")
+        return self.log.files[root]

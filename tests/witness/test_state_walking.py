@@ -9,7 +9,7 @@ from attest.api.app import create_app
 from attest.errors import AttestError, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.rows import RowFile
-from attest.store.anchors import AnchorStore, anchors
+from attest.store.anchors import AnchorStore
 from attest.store.blobs import DirectoryBlobs
 from attest.store.db import Database
 from attest.transport import LogClient
@@ -24,8 +24,8 @@ class StateWitness:
         self.world = world
         directory.mkdir(exist_ok=True)
         self.directory = directory
-        self.db = Database(f"sqlite:///{directory}/witness.db")
-        anchors.metadata.create_all(self.db.engine)
+        self.db = Database(f"sqlite:///{directory}/witness.db", "witness")
+        self.db.migrate()
         self.blobs = DirectoryBlobs(directory)
         self.transport: httpx.BaseTransport = httpx.WSGITransport(create_app(world.node, wait_s=0))
         self.open()
@@ -33,7 +33,12 @@ class StateWitness:
     def open(self) -> None:
         client = LogClient("http://log.example", None, origin=ORIGIN, transport=self.transport, patience_s=0)
         self.assessor = StateAssessor(
-            lambda _: client, self.blobs, AnchorStore(self.db), clock=self.world.clock, wait_s=60
+            lambda _: client,
+            self.blobs,
+            AnchorStore(self.db),
+            self.directory / "evidence",
+            clock=self.world.clock,
+            wait_s=60,
         )
 
     def assess(self, signed: SignedCheckpoint | None = None) -> None:

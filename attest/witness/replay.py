@@ -1,0 +1,93 @@
+"""Replay: from entry 0 to a checkpoint, over the log's tiles and row files, with every state map in memory.
+
+What remains is where it led; the maps are dropped.
+
+Spec: docs/spec/state-witness.md#replay.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from attest.errors import AttestError, Malformed, Unavailable
+from attest.formats.rows import RowFile
+from attest.formats.statement import Hold, Statement, Tombstone
+from attest.ledger.epoch import Draft, Ledger, replay_epoch
+from attest.ledger.transition import Anchor, prove_refused
+from attest.merkle.tiles import FULL
+from attest.merkle.tree import Frontier, leaf_hashes
+from attest.statemap import StateMap
+from attest.witness.evidence import is_epoch
+from attest.witness.served import RowFiles, ServedTree
+
+MAX_ENTRIES: Final = 1 << 20  # of one epoch
+
+
+class RefusedEpoch(Exception):
+    """An epoch that the rules refuse, where it begins, and a transition proof that is refused for the same reason."""
+
+    def __init__(self, error: AttestError, anchor: Anchor, transition: bytes) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.anchor = anchor
+        self.transition = transition
+
+
+def replay(tree: ServedTree, row_files: Callable[[Sequence[bytes]], RowFiles]) -> Iterator[Anchor]:
+    """Yield where the log stands after each epoch, up to the last that the checkpoint holds; each row file is kept.
+
+    Args:
+        row_files: gives the row files of an epoch's entries.
+
+    Raises:
+        RefusedEpoch: the rules refuse one.
+        Unavailable: `log/tiles`, `witness/limit`, and what `row_files` raises.
+    """
+    ledger = Ledger(StateMap.empty)
+    pending: list[bytes] = []
+    for entries in _bundles(tree):
+        for entry in entries:
+            pending.append(entry)
+            if is_epoch(entry):
+                ledger = _epoch(ledger, pending, row_files(pending))
+                pending = []
+                yield _anchor(ledger)
+        if len(pending) > MAX_ENTRIES:
+            raise Unavailable("witness/limit", f"an epoch of more than {MAX_ENTRIES} entries")
+
+
+def _bundles(tree: ServedTree) -> Iterator[list[bytes]]:
+    """Yield the entries, some at a time; all of them are proven before anybody reads one."""
+    frontier = Frontier.empty()
+    for start in range(0, tree.checkpoint.size, FULL):
+        entries = tree.bundle(start // FULL)
+        frontier = frontier.append(leaf_hashes(entries))
+        if tree.root(frontier.size) != frontier.root():
+            raise Unavailable("log/tiles", f"the entries from {start} on are not those under the checkpoint")
+        yield entries
+
+
+def _epoch(ledger: Ledger, entries: Sequence[bytes], files: RowFiles) -> Ledger:
+    draft = Draft(ledger)
+    try:
+        after = replay_epoch(ledger, draft, entries, files.get)
+    except Unavailable:
+        raise
+    except AttestError as error:
+        files.check_stored()
+        rows = _rows_of(entries[len(draft.entries)], files)
+        raise RefusedEpoch(error, _anchor(ledger), prove_refused(ledger, draft, entries, rows)) from error
+    files.keep()
+    return after
+
+
+def _rows_of(entry: bytes, files: RowFiles) -> RowFile | None:
+    """Return the row file that a refused entry names; None if it names none that can be read."""
+    try:
+        payload = Statement.parse(entry).payload
+        return RowFile.parse(files.get(payload.root)) if isinstance(payload, Hold | Tombstone) else None
+    except Malformed:
+        return None
+
+
+def _anchor(ledger: Ledger) -> Anchor:
+    return Anchor(ledger.genesis, ledger.size, ledger.frontier.root(), ledger.previous)
