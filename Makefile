@@ -2,12 +2,14 @@
 
 BIN := .venv/bin
 WORKERS ?= 2
+SECONDS ?= 30
+TARGETS ?=
 DEV_LOG := var/dev
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format serve bench lock clean
+.PHONY: help setup demo test check format serve bench fuzz lock clean
 
 help:
 	@echo 'make demo     see the service work, from the first hold to a verified deletion'
@@ -16,6 +18,7 @@ help:
 	@echo 'make format   rewrite the code as `make check` wants it'
 	@echo 'make serve    serve a development log from $(DEV_LOG), created on first use'
 	@echo 'make bench    measure'
+	@echo 'make fuzz     fuzz every parser (SECONDS=30 each)'
 	@echo 'make lock     pin the newest dependencies in requirements/'
 	@echo 'make clean    remove everything made here, the development log included'
 
@@ -45,9 +48,14 @@ serve: setup
 bench: setup
 	$(BIN)/python -m tools.bench
 
+fuzz: setup
+	@test -d var/fuzz/site/atheris || $(BIN)/uv pip install --quiet --target var/fuzz/site --require-hashes -r requirements/fuzz.txt
+	PYTHONPATH=$(CURDIR):var/fuzz/site $(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(TARGETS)
+
 lock: setup
 	$(UV_COMPILE) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
 	echo uv | $(UV_COMPILE) --no-annotate --output-file requirements/uv.txt -
+	printf '%s\n' "atheris>=3.1; python_version >= '3.12'" "atheris<3.1; python_version < '3.12'" | $(UV_COMPILE) --no-annotate --output-file requirements/fuzz.txt -
 	echo setuptools | $(UV_COMPILE) --no-annotate --output-file requirements/build.txt -
 
 clean:
