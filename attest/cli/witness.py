@@ -1,12 +1,12 @@
 """`attest witness`: create a witness, name the logs it cosigns, run it, see how it is."""
 
-import importlib
 import secrets
 import shutil
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ import structlog
 
 from attest.cli import output, serving
 from attest.config import read_passphrase
-from attest.errors import Conflict
+from attest.encoding import encode_base64
+from attest.errors import AttestError, Conflict, Malformed
+from attest.formats.note import NoteVerifier
 from attest.store.db import Database
 from attest.witness import loglist
 from attest.witness.app import create_app
-from attest.witness.loglist import LogList
+from attest.witness.loglist import Followed, LogList
 from attest.witness.request import MAX_BODY
-from attest.witness.settings import FILE, Settings, WitnessKeys
-from attest.witness.witness import Witness
+from attest.witness.settings import FILE, VKEYS, Settings, WitnessKeys
+from attest.witness.signers import SigningProcesses
+from attest.witness.witness import Standing, Witness, standings
 
 _directory = click.option(
     "--dir",
@@ -67,9 +70,9 @@ def init(
         settings = Settings.build(aside, {key: value for key, value in values.items() if value is not None})
         passphrase = settings.passphrase() if passphrase_file is None else read_passphrase(passphrase_file)
         settings.write(aside / FILE)
-        keys = WitnessKeys.generate(name)
         settings.path(settings.keys).mkdir(mode=0o700)
-        keys.store(settings.path(settings.keys), passphrase)
+        keys = WitnessKeys.create(name, settings.path(settings.keys), passphrase)
+        (aside / VKEYS).write_text("".join(f"{each.encode()}\n" for each in keys.verifiers), encoding="utf-8")
         (aside / loglist.LOGS).write_text(loglist.EMPTY, encoding="utf-8")
         with _database(settings) as db:
             db.migrate()
@@ -79,7 +82,8 @@ def init(
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    _show_keys(keys)
+    for verifier in keys.verifiers:
+        output.line("vkey", verifier.encode())
     output.say(f"created {directory}; name a log with: attest witness follow --dir {directory} VKEY")
     output.say("publish the keys; back them up now, apart from the database")
 
@@ -93,6 +97,8 @@ def init(
 def follow(directory: Path, vkeys: tuple[str, ...], url: str | None, qpd: int, contact: str) -> None:
     """Cosign the log with these keys: Ed25519, ML-DSA-44 or both. A running witness takes notice by itself."""
     settings = Settings.load(directory)
+    if settings.state and url is None:
+        raise Malformed("witness/follow", "a state witness reads its logs: give the --url")
     log = loglist.follow(settings.directory, list(vkeys), url=url, qpd=qpd, contact=contact)
     output.line("follows", log.origin, *(verifier.key_id.hex() for verifier in log.verifiers))
 
@@ -106,12 +112,16 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
     settings = Settings.load(directory)
     serving.log_to(sys.stderr.isatty())
     logger = structlog.get_logger("attest.witness")
-    keys = WitnessKeys.load(settings)
+    # The processes that sign are forks of this one: they come before its threads.
+    keys = WitnessKeys.load(settings, SigningProcesses)
     logs = LogList(settings.directory)
     with _database(settings) as db:
         assessor = None
         if settings.state:
-            assessor = importlib.import_module("attest.witness.state").open_assessor(settings, db, time.time)
+            # It needs most of what a log does; a witness of anybody's logs does not.
+            from attest.witness.state import open_assessor
+
+            assessor = open_assessor(settings, db, time.time)
         running = Witness(keys, logs, db, time.time, assessor)
         try:
             address = host or settings.host, settings.port if port is None else port
@@ -131,6 +141,45 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
 
 @witness.command()
 @_directory
+@click.option("--json", "as_json", is_flag=True)
+def status(directory: Path, as_json: bool) -> None:
+    """Show the keys, and where every log stands. Changes nothing."""
+    settings = Settings.load(directory)
+    problem, logs = "", dict[str, Followed]()
+    try:
+        logs = dict(LogList(settings.directory).all())
+    except AttestError as error:
+        problem = str(error)
+    vkeys = settings.path(VKEYS).read_text(encoding="utf-8").split()
+    with _database(settings) as db:
+        db.check_schema()
+        found = [_shown(each) for each in standings(db, logs, tuple(map(NoteVerifier.parse, vkeys)))]
+    if as_json:
+        shown = {"name": settings.name, "state": settings.state, "vkeys": vkeys, "problem": problem or None}
+        output.json({**shown, "logs": found})
+        return
+    output.line("name", settings.name)
+    for vkey in vkeys:
+        output.line("vkey", vkey)
+    output.line("list", problem or "good")
+    for log in found:
+        output.line("log", *(f"{name}={'-' if value is None else value}" for name, value in log.items()))
+
+
+def _shown(log: Standing) -> dict[str, Any]:
+    cosigned = log.cosigned
+    return {
+        "origin": log.origin,
+        "listed": log.listed,
+        "size": None if cosigned is None else cosigned.checkpoint.size,
+        "root": None if cosigned is None else encode_base64(cosigned.checkpoint.root),
+        "time": None if cosigned is None else datetime.fromtimestamp(cosigned.time, UTC).isoformat(),
+        "forks": log.forks,
+    }
+
+
+@witness.command()
+@_directory
 def migrate(directory: Path) -> None:
     """Bring the database to this version's schema. Stop the witness and make a backup first."""
     with _database(Settings.load(directory)) as db:
@@ -145,8 +194,3 @@ def _database(settings: Settings) -> Iterator[Database]:
         yield db
     finally:
         db.close()
-
-
-def _show_keys(keys: WitnessKeys) -> None:
-    for verifier in keys.verifiers:
-        output.line("vkey", verifier.encode())

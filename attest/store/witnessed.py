@@ -4,6 +4,7 @@ witness, how far it has checked each log.
 Spec: docs/spec/witness.md.
 """
 
+import contextlib
 import queue
 import threading
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from attest.encoding import Hash
-from attest.errors import Conflict
+from attest.errors import AttestError, Conflict
 from attest.store import db, register
 from attest.store.db import Database, Transaction, insert_if_new
 
@@ -36,6 +37,12 @@ forks = sa.Table(
     sa.Column("checkpoint", sa.Text, nullable=False),
 )
 
+_REPLACE: Final = (
+    sa.update(db.register)
+    .where(db.register.c.origin == sa.bindparam("of"), db.register.c.checkpoint == sa.bindparam("old"))
+    .values(checkpoint=sa.bindparam("new"))
+)
+
 
 def origins(transaction: Transaction) -> list[str]:
     """List every log that was ever cosigned."""
@@ -55,14 +62,23 @@ def fork_count(transaction: Transaction, origin: str) -> int:
     return int(transaction.execute(count).scalar_one())
 
 
-@dataclass(slots=True)
+def standings(transaction: Transaction) -> dict[str, tuple[str | None, int]]:
+    """Return what is stored of every log: the newest checkpoint cosigned, and how many forks are kept."""
+    kept = transaction.execute(sa.select(forks.c.origin, sa.func.count()).group_by(forks.c.origin))
+    found: dict[str, tuple[str | None, int]] = {origin: (None, count) for origin, count in kept}
+    for origin, checkpoint in transaction.execute(sa.select(db.register.c.origin, db.register.c.checkpoint)):
+        found[origin] = checkpoint, found.get(origin, (None, 0))[1]
+    return found
+
+
+@dataclass(slots=True, eq=False)
 class _Move:
     """One log goes from one stored checkpoint to the next."""
 
     origin: str
     old: str | None
     new: str
-    done: Future[bool] = field(default_factory=Future)  # False: something else was stored
+    done: Future[None] = field(default_factory=Future)
 
 
 class Writer:
@@ -84,8 +100,7 @@ class Writer:
         """
         move = _Move(origin, old, new)
         self._moves.put(move)
-        if not move.done.result():
-            raise Conflict("register/moved", f"another process signed for {origin} in between")
+        move.done.result()
 
     def close(self) -> None:
         """Write what waits, and stop."""
@@ -93,45 +108,42 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        while (move := self._moves.get()) is not None:
-            batch, last = [move], False
-            while len(batch) < _BATCH and not last:
-                try:
-                    more = self._moves.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    last = True
-                else:
-                    batch.append(more)
-            # A first checkpoint is inserted, and an insert that fails ends its transaction: each has its own.
-            for each in batch:
-                if each.old is None:
-                    self._commit([each])
-            self._commit([each for each in batch if each.old is not None])
-            if last:
-                return
+        last = False
+        while not last:
+            batch = [self._moves.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < _BATCH:
+                    batch.append(self._moves.get_nowait())
+            moves = [move for move in batch if move is not None]
+            last = len(moves) < len(batch)
+            # Two moves of one log, or one that fails, are told apart one by one.
+            together = [move for move in moves if move.old is not None]
+            if len({move.origin for move in together}) < len(together) or not self._replace_all(together):
+                together = []
+            for move in moves:
+                if move not in together:
+                    self._replace(move)
 
-    def _commit(self, moves: list[_Move]) -> None:
+    def _replace_all(self, moves: list[_Move]) -> bool:
+        """Store all in one transaction, or none: then what went wrong shows when each is stored by itself."""
         if not moves:
-            return
-        moved: list[bool] = []
+            return True
+        rows = [{"of": move.origin, "old": move.old, "new": move.new} for move in moves]
         try:
             with self._db.write() as transaction:
-                for move in moves:
-                    try:
-                        register.replace(transaction, move.origin, move.old, move.new)
-                    except Conflict:
-                        if move.old is None:
-                            raise
-                        moved.append(False)
-                    else:
-                        moved.append(True)
-        except Conflict:
-            moved = [False]
+                if transaction.execute(_REPLACE, rows).rowcount != len(rows):
+                    raise Conflict("register/moved", "one of them has moved")
+        except AttestError:
+            return False
+        for move in moves:
+            move.done.set_result(None)
+        return True
+
+    def _replace(self, move: _Move) -> None:
+        try:
+            with self._db.write() as transaction:
+                register.replace(transaction, move.origin, move.old, move.new)
         except BaseException as error:
-            for move in moves:
-                move.done.set_exception(error)
-            return
-        for move, done in zip(moves, moved, strict=True):
-            move.done.set_result(done)
+            move.done.set_exception(error)
+        else:
+            move.done.set_result(None)

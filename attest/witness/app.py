@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
+from attest.witness.quotas import TooMany
 from attest.witness.request import MAX_BODY
 from attest.witness.witness import Stale, Witness
 
@@ -40,8 +43,20 @@ def create_app(witness: Witness) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     log = structlog.get_logger("attest.witness")
 
+    registry = CollectorRegistry()
+    count = Counter(
+        "attest_witness_answers", "Requests to cosign, by what became of them.", ["answer"], registry=registry
+    )
+
     def add_checkpoint() -> Response:
-        return _answer(witness.add_checkpoint(request.get_data(cache=False)))
+        body = request.get_data(cache=False)
+        try:
+            lines = witness.add_checkpoint(body)
+        except AttestError as error:
+            count.labels(error.code).inc()
+            raise
+        count.labels("cosigned").inc()
+        return _answer(lines)
 
     def newest(digest: str) -> Response:
         found = witness.newest(digest)
@@ -53,9 +68,12 @@ def create_app(witness: Witness) -> Flask:
 
     def about() -> Response:
         keys = "".join(f"{verifier.encode()}\n" for verifier in witness.keys.verifiers)
-        return _answer(
-            f"{witness.keys.name}: a witness of {len(witness.logs.all())} logs (c2sp.org/tlog-witness)\n{keys}"
-        )
+        kind = "state witness" if witness.assesses else "witness"
+        what = f"{witness.keys.name}: a {kind} of {len(witness.logs.all())} logs (c2sp.org/tlog-witness)"
+        return _answer(f"{what}\n{keys}")
+
+    def metrics() -> Response:
+        return _answer(generate_latest(registry).decode(), content_type=CONTENT_TYPE_LATEST)
 
     def healthz() -> Response:
         witness.check()
@@ -65,6 +83,7 @@ def create_app(witness: Witness) -> Flask:
         ("/add-checkpoint", add_checkpoint, "POST"),
         ("/<digest>/checkpoint", newest, "GET"),
         ("/healthz", healthz, "GET"),
+        ("/metrics", metrics, "GET"),
         ("/", about, "GET"),
     ):
         app.add_url_rule(rule, rule.replace(".", "_"), view, methods=[method], provide_automatic_options=False)
@@ -91,11 +110,12 @@ def _refused(error: AttestError) -> Response:
     """Answer with the code on the first line and the words below it; with the size alone if that is what differs."""
     if isinstance(error, Stale):
         return _answer(f"{error.size}\n", 409, _SIZE)
-    status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    kind = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    status = 429 if isinstance(error, TooMany) else kind
     said = "".join(f"{line}\n" for line in (error.code, error.message, error.hint) if line)
     response = _answer(said.encode("utf-8", "replace").decode(), status)
-    if status == 503:
-        response.headers["Retry-After"] = str(_RETRY_S)
+    if isinstance(error, Unavailable):
+        response.headers["Retry-After"] = str(error.retry_s if isinstance(error, TooMany) else _RETRY_S)
     return response
 
 

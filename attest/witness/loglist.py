@@ -190,6 +190,10 @@ def follow(directory: Path, vkeys: list[str], *, url: str | None, qpd: int, cont
         raise Malformed("witness/follow", "want the keys of one log, each once")
     if any(verifier.type is KeyType.COSIGNATURE for verifier in verifiers):
         raise Malformed("witness/follow", "a key of type 04 is a witness's, not a log's")
+    if _CONTROL.search(contact) or contact.strip() != contact or not contact:
+        raise Malformed("witness/follow", "want a contact on one line")
+    if url is not None and any(character.isspace() for character in url):
+        raise Malformed("witness/follow", "the URL has spaces")
     files, origin = DirectoryBlobs(directory), verifiers[0].name
     old = files.get(LOGS)
     if old is None:

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from attest.config import read_passphrase
 from attest.crypto.keys import MLDSASigningKey, SigningKey
@@ -17,6 +17,7 @@ from attest.store.keyfiles import NOTE_ED25519, NOTE_MLDSA44, read_key_file, wri
 from attest.witness.loglist import read_urls
 
 FILE: Final = "witness.toml"
+VKEYS: Final = "vkeys"  # what to publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +112,26 @@ class Settings:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+class Signer(Protocol):
+    """A private key, wherever it is."""
+
+    @property
+    def public(self) -> bytes: ...
+
+    def sign(self, message: bytes) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class WitnessKeys:
     """The two private keys of a witness, under its name."""
 
     name: str
-    ed25519: SigningKey
-    mldsa44: MLDSASigningKey
+    ed25519: Signer
+    mldsa44: Signer
     verifiers: tuple[NoteVerifier, ...]  # type 04, and 06 if it is used
 
     @classmethod
-    def of(cls, name: str, ed25519: SigningKey, mldsa44: MLDSASigningKey, *, mldsa: bool = True) -> Self:
+    def of(cls, name: str, ed25519: Signer, mldsa44: Signer, *, mldsa: bool = True) -> Self:
         """Name two keys; with `mldsa` false the second never signs."""
         verifiers = [NoteVerifier.of(name, KeyType.COSIGNATURE, ed25519.public)]
         if mldsa:
@@ -129,22 +139,24 @@ class WitnessKeys:
         return cls(name, ed25519, mldsa44, tuple(verifiers))
 
     @classmethod
-    def generate(cls, name: str) -> Self:
-        """Make fresh keys."""
-        return cls.of(name, SigningKey.generate(), MLDSASigningKey.generate())
+    def create(cls, name: str, directory: Path, passphrase: bytes | None) -> Self:
+        """Make fresh keys in two new files. Raises `Conflict`: `key/exists`."""
+        ed25519, mldsa44 = SigningKey.generate(), MLDSASigningKey.generate()
+        write_key_file(directory / NOTE_ED25519, ed25519.to_pem(passphrase))
+        write_key_file(directory / NOTE_MLDSA44, mldsa44.to_pem(passphrase))
+        return cls.of(name, ed25519, mldsa44)
 
     @classmethod
-    def load(cls, settings: Settings) -> Self:
-        """Read the key files. Raises as `read_key_file`, `SigningKey.from_pem` and `Settings.passphrase`."""
-        directory, passphrase = settings.path(settings.keys), settings.passphrase()
-        ed25519 = SigningKey.from_pem(read_key_file(directory / NOTE_ED25519), passphrase)
-        mldsa44 = MLDSASigningKey.from_pem(read_key_file(directory / NOTE_MLDSA44), passphrase)
-        return cls.of(settings.name, ed25519, mldsa44, mldsa=settings.mldsa)
+    def load(cls, settings: Settings, mldsa44: Callable[[MLDSASigningKey], Signer] = lambda key: key) -> Self:
+        """Read the key files. Raises as `read_key_file`, `SigningKey.from_pem` and `Settings.passphrase`.
 
-    def store(self, directory: Path, passphrase: bytes | None) -> None:
-        """Write two new files. Raises `Conflict`: `key/exists`."""
-        write_key_file(directory / NOTE_ED25519, self.ed25519.to_pem(passphrase))
-        write_key_file(directory / NOTE_MLDSA44, self.mldsa44.to_pem(passphrase))
+        Args:
+            mldsa44: makes of the second key what signs with it.
+        """
+        directory, passphrase = settings.path(settings.keys), settings.passphrase()
+        first = SigningKey.from_pem(read_key_file(directory / NOTE_ED25519), passphrase)
+        second = MLDSASigningKey.from_pem(read_key_file(directory / NOTE_MLDSA44), passphrase)
+        return cls.of(settings.name, first, mldsa44(second) if settings.mldsa else second, mldsa=settings.mldsa)
 
     def cosign(self, checkpoint: Checkpoint, time: int) -> tuple[SignatureLine, ...]:
         """Say, with each key, that at `time` this was the largest tree seen of its log."""

@@ -7,9 +7,12 @@ Spec: C2SP tlog-witness; docs/spec/witness.md.
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final, Protocol
+
+import structlog
 
 from attest.encoding import Hash, sha256
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
@@ -20,11 +23,15 @@ from attest.merkle.tree import EMPTY_ROOT, verify_consistency
 from attest.store import register, witnessed
 from attest.store.db import Clock, Database
 from attest.witness.loglist import Followed, LogList
+from attest.witness.quotas import Quotas
 from attest.witness.request import AddCheckpoint, ExtendedCheckpoint, parse_signed
 from attest.witness.settings import WitnessKeys
 
 _BEHIND_S: Final = 5  # how far the clock may be behind our last cosignature of a log; then its time is used again
 _TRIES: Final = 4  # to store, while other processes store for the same log
+_KNOWN: Final = 4096  # logs whose newest checkpoint is in memory
+
+_logger = structlog.get_logger("attest.witness")
 
 
 class Assessor(Protocol):
@@ -62,27 +69,69 @@ class Cosigned:
         return cls(text, signed.checkpoint, max(times, default=0))
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a log stands with us."""
+
+    origin: str
+    listed: bool  # it is cosigned if it asks
+    cosigned: Cosigned | None  # None: it never was
+    forks: int  # signed contradictions that are kept: one is proof
+
+
+def standings(database: Database, logs: Iterable[str], verifiers: tuple[NoteVerifier, ...]) -> list[Standing]:
+    """List every log that is listed or was ever cosigned."""
+    with database.read() as transaction:
+        stored = witnessed.standings(transaction)
+    listed = set(logs)
+    found = []
+    for origin in sorted(listed | stored.keys()):
+        text, forks = stored.get(origin, (None, 0))
+        cosigned = None if text is None else Cosigned.parse(text, verifiers)
+        found.append(Standing(origin, origin in listed, cosigned, forks))
+    return found
+
+
 class Witness:
     """Cosigns the logs of a list, under one name."""
 
     def __init__(
-        self, keys: WitnessKeys, logs: LogList, database: Database, clock: Clock, assessor: Assessor | None = None
+        self,
+        keys: WitnessKeys,
+        logs: LogList,
+        database: Database,
+        clock: Clock,
+        assessor: Assessor | None = None,
+        *,
+        clock_s: Callable[[], float] = monotonic,
     ) -> None:
-        """Begin where the database ends. Raises `Unavailable`: `store/schema`, `store/database`."""
+        """Begin where the database ends. Raises `Unavailable`: `store/schema`, `store/database`.
+
+        Args:
+            assessor: makes this a state witness.
+            clock_s: seconds, never going back; for quotas.
+        """
         database.check_schema()
         self.keys = keys
         self.logs = logs
         self._db = database
         self._clock = clock
         self._assessor = assessor
+        self._quotas = Quotas(clock_s)
         self._writer = witnessed.Writer(database)
         self._turns: dict[str, threading.Lock] = {}
-        self._known: dict[str, Cosigned] = {}
+        self._lock = threading.Lock()
+        self._known: dict[str, Cosigned] = {}  # what was stored when we last looked
         with database.read() as transaction:
             self._origins = {_digest(origin): origin for origin in witnessed.origins(transaction)}
 
+    @property
+    def assesses(self) -> bool:
+        """Say whether this is a state witness."""
+        return self._assessor is not None
+
     def check(self) -> None:
-        """Raises what keeps this witness from cosigning: `store/…`."""
+        """Raises what keeps this witness from cosigning: `Unavailable`, `store/…`."""
         with self._db.read() as transaction:
             register.read(transaction, "")
 
@@ -96,9 +145,9 @@ class Witness:
         Raises:
             Malformed: the body is not what it has to be.
             Conflict: `witness/unknown`, not a log that we follow; `Stale`.
-            Untrusted: `checkpoint/unsigned`, `checkpoint/extension`, `witness/signature`.
+            Untrusted: `checkpoint/unsigned`, `witness/extension`, `witness/signature`.
             Refuted: `consistency/…`, and what the assessor finds.
-            Unavailable: `witness/clock`, `witness/busy`, `store/…`, and what the assessor says.
+            Unavailable: `witness/clock`, `witness/busy`, `store/…`, what the assessor says; `TooMany`.
         """
         sent = AddCheckpoint.parse(body)
         checkpoint = sent.signed.checkpoint
@@ -111,14 +160,14 @@ class Witness:
             raise Malformed("witness/old", f"old size {sent.old_size} is above the checkpoint's, {checkpoint.size}")
         with self._turn(log.origin):
             for _ in range(_TRIES):
-                known = self._read(log.origin)
-                _check_step(sent, known)
-                self._assess(log.origin, signed)
-                lines = self.keys.cosign(checkpoint, self._time(known))
-                # SPEC: "The witness MUST persist the new checkpoint before responding", atomically with the check.
-                with contextlib.suppress(_Moved):
-                    self._store(log.origin, known, signed.with_lines(lines))
-                    return encode_signature_lines(lines)
+                known = self._known.get(log.origin) or self._read(log.origin)
+                try:
+                    return encode_signature_lines(self._cosign(log, sent, signed, known))
+                except AttestError as error:
+                    # What is in memory was true once: another process may have gone on, or stored in our place.
+                    if self._read(log.origin) == known:
+                        self._refuse(log, signed, error)
+                        raise
         raise Unavailable("witness/busy", "other processes cosign the same log", hint="ask again")
 
     def newest(self, digest: str) -> bytes | None:
@@ -150,7 +199,7 @@ class Witness:
                 raise Malformed("checkpoint/extension", "logs with checked states write no extension lines")
             # Type 06 does not sign them: under it alone anybody could put words in the log's mouth, and in ours.
             if not any(verifier.type is KeyType.ED25519 for verifier in verified):
-                raise Untrusted("checkpoint/extension", "the extension lines are signed by no key of the log")
+                raise Untrusted("witness/extension", "the extension lines are signed by no key of the log")
         return SignedCheckpoint(signed.checkpoint, Note(signed.checkpoint.encode(), tuple(verified.values())))
 
     @contextlib.contextmanager
@@ -169,10 +218,43 @@ class Witness:
             text = register.read(transaction, origin)
         if text is None:
             return None
-        known = self._known.get(origin)
-        if known is None or known.text != text:
-            known = self._known[origin] = Cosigned.parse(text, self.keys.verifiers)
-        return known
+        return self._remember(origin, Cosigned.parse(text, self.keys.verifiers))
+
+    def _remember(self, origin: str, cosigned: Cosigned) -> Cosigned:
+        with self._lock:
+            self._known[origin] = cosigned
+            if len(self._known) > _KNOWN:
+                del self._known[next(iter(self._known))]
+        return cosigned
+
+    def _cosign(
+        self, log: Followed, sent: AddCheckpoint, signed: SignedCheckpoint, known: Cosigned | None
+    ) -> tuple[SignatureLine, ...]:
+        """Sign and store a step from what is known of a log."""
+        checkpoint = signed.checkpoint
+        _check_step(sent, known)
+        self._assess(log.origin, signed)
+        self._quotas.take(log.origin, log.qpd, step=checkpoint.size > sent.old_size)
+        time = self._time(known)
+        lines = self.keys.cosign(checkpoint, time)
+        # SPEC: "The witness MUST persist the new checkpoint before responding", atomically with the check of the size.
+        text = signed.with_lines(lines).encode().decode()
+        self._store(log.origin, known, Cosigned(text, checkpoint, time))
+        return lines
+
+    def _refuse(self, log: Followed, signed: SignedCheckpoint, error: AttestError) -> None:
+        """Count what was asked in vain; keep what a log should not have signed. Raises `TooMany`."""
+        if isinstance(error, Unavailable):
+            return
+        self._quotas.take(log.origin, log.qpd, step=False)
+        if isinstance(error, Stale):
+            return  # how a log learns where we are
+        checkpoint = signed.checkpoint
+        _logger.warning("refused", origin=log.origin, size=checkpoint.size, code=error.code)
+        if error.code == "consistency/fork":
+            with contextlib.suppress(Unavailable), self._db.write() as transaction:
+                text = signed.encode().decode()
+                witnessed.keep_fork(transaction, log.origin, checkpoint.size, checkpoint.root, int(self._clock()), text)
 
     def _assess(self, origin: str, signed: SignedCheckpoint) -> None:
         if self._assessor is None:
@@ -191,16 +273,14 @@ class Witness:
             raise Unavailable("witness/clock", f"our clock is {last - now} s behind what we signed last")
         return max(now, last)
 
-    def _store(self, origin: str, known: Cosigned | None, signed: SignedCheckpoint) -> None:
+    def _store(self, origin: str, known: Cosigned | None, cosigned: Cosigned) -> None:
+        """Make `cosigned` what is known of a log. Raises `Unavailable`: `witness/busy`, `store/…`."""
         try:
-            self._writer.replace(origin, None if known is None else known.text, signed.encode().decode())
-        except Conflict as error:
-            raise _Moved from error
+            self._writer.replace(origin, None if known is None else known.text, cosigned.text)
+        except Conflict:
+            raise Unavailable("witness/busy", "other processes cosign the same log", hint="ask again") from None
+        self._remember(origin, cosigned)
         self._origins[_digest(origin)] = origin
-
-
-class _Moved(Exception):
-    """Another process stored a checkpoint of this log: look again."""
 
 
 def _check_step(sent: AddCheckpoint, known: Cosigned | None) -> None:
