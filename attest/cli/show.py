@@ -8,7 +8,7 @@ import click
 
 from attest.cli import output
 from attest.cli.verify import moment, read_file
-from attest.encoding import decode_cbor, encode_base64url
+from attest.encoding import decode_cbor, encode_base64url, parse_base64
 from attest.errors import AttestError, Malformed
 from attest.formats import bundle as bundles
 from attest.formats import keepsake as keepsakes
@@ -168,6 +168,23 @@ def _checkpoint_view(signed: SignedCheckpoint) -> dict[str, Any]:
     }
 
 
+def _alarm(encoded: bytes) -> tuple[str, Any]:
+    found = parse_json(encoded, MAX_FILE)
+    if not isinstance(found, dict):
+        raise Malformed("show/unknown", "not an object")
+    answer = parse_base64(str(found.pop("answer", ""))).decode("utf-8", "replace")
+    witnessed, request = found.pop("witnessed", None), str(found.pop("request", ""))
+    head, _, note = request.partition("\n\n")
+    said: dict[str, Any] = {
+        **found,
+        "we said": {"stands at": head.split("\n")[0], "checkpoint": _checkpoint_view(SignedCheckpoint.parse(note))},
+        "it answered": answer.rstrip("\n") or "nothing",
+    }
+    if isinstance(witnessed, str):
+        said["it has cosigned"] = _checkpoint_view(SignedCheckpoint.parse(parse_base64(witnessed)))
+    return "what a witness answered that contradicts a log's database", said
+
+
 def _proof(encoded: bytes) -> tuple[str, Any]:
     found = TlogProof.parse(encoded)
     return "a proof that an entry is in a log (.tlog-proof)", {
@@ -281,6 +298,7 @@ _KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[bytes], tuple[str, 
     (_has_format(keepsakes.FORMAT), _keepsake),
     (_has_format(bundles.FORMAT), _bundle),
     (_has_format("attest-join/1"), _join),
+    (_has_format("attest-witness-alarm/1"), _alarm),
     (lambda encoded, _: encoded.startswith(b"c2sp.org/tlog-proof@"), _proof),
     (lambda encoded, _: b"\n\n\xe2\x80\x94 " in encoded[: 1 << 20], _checkpoint),
     (lambda encoded, _: encoded[:1] == b"\xd2", _cose),

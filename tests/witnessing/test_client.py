@@ -12,6 +12,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from attest.cli.show import explain
 from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.policy import Policy, add_witness, remove_witness
@@ -349,6 +350,9 @@ def test_a_database_restored_from_an_old_backup_is_noticed_before_anything_is_si
         watched.world.clock.advance()
         with pytest.raises(Unavailable) as error:
             node.step()
+        for path in watched.evidence():
+            what, said = explain(path.read_bytes(), path)
+            assert "contradicts" in what and said["it answered"].isdecimal()
         evidence = [json.loads(path.read_bytes()) for path in watched.evidence()]
         assert {each["status"] for each in evidence} == {409}
         assert all(each["request"].startswith("old ") for each in evidence)
