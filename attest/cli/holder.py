@@ -18,7 +18,7 @@ from attest.encoding import parse_hex
 from attest.errors import AttestError, Conflict
 from attest.formats.statement import CAUSES, METHODS, SYSTEM_KINDS, Descriptor
 from attest.holder.home import Settings
-from attest.holder.sdk import Holder, Report, counted
+from attest.holder.sdk import Holder, KeyStanding, Report, counted
 from attest.holder.sources import (
     FORMATS,
     Located,
@@ -67,6 +67,9 @@ _WINDOW = click.option(
     help="do not send before the next multiple of this since 1970-01-01 UTC; `attest holder send` does",
 )
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="only count; sign and send nothing")
+_RECOVERY = click.option(
+    "--recovery", is_flag=True, help="sign with a recovery key: a thief of the signing key cannot stop this"
+)
 _OUTPUT = click.option("-o", "--output", "target", type=_PATH, required=True, metavar="FILE")
 
 
@@ -448,30 +451,58 @@ def keys_group() -> None:
 
 
 @keys_group.command("list")
+@click.option("--offline", is_flag=True, help="only the keys in this directory; do not ask the log")
 @_with_holder
-def list_keys(company: Holder) -> None:
-    """List the keys in this directory."""
-    for kid, use, in_use in company.own_keys():
-        output.line(kid.hex(), use, "in use" if in_use else "")
+def list_keys(company: Holder, offline: bool) -> None:
+    """List your keys: what each may do, how the log has it, and whether it is in this directory."""
+    if offline:
+        for kid, use, in_use in company.own_keys():
+            output.line(kid.hex(), use, "in use" if in_use else "", "here")
+        return
+    for each in company.all_keys():
+        output.line(each.kid.hex(), each.use, _standing(each), "here" if each.here else "elsewhere")
+
+
+def _standing(key: KeyStanding) -> str:
+    if key.since is None:
+        return "not admitted"
+    if key.until is not None:
+        return f"revoked, in force from {key.since} to {key.until}"
+    return f"{'in use' if key.in_use else 'in force'} from {key.since}"
 
 
 @keys_group.command("add")
 @click.option("--use", type=click.Choice(["sign", "recover"]), default="sign", show_default=True)
+@click.option("--revoke", "revoked", multiple=True, metavar="KID", help="revoke this key with the same statement")
+@_RECOVERY
 @_with_holder
-def add_key(company: Holder, use: str) -> None:
-    """Make a key, have the log admit it, and use it from then on."""
-    kid, report = company.add_key(use)
+def add_key(company: Holder, use: str, revoked: tuple[str, ...], recovery: bool) -> None:
+    """Make a key, have the log admit it, and use it from then on.
+
+    With --recovery and --revoke this is what to do when the signing key is stolen or lost.
+    """  # fmt: skip
+    kid, report = company.add_key(use, revoke=[parse_hex(kid, 32) for kid in revoked], by_recovery=recovery)
     _print(report)
     output.line("key", kid.hex(), use)
 
 
 @keys_group.command("revoke")
 @click.argument("kid")
-@click.option("--recovery", is_flag=True, help="sign with a recovery key: a thief of the signing key cannot stop this")
+@_RECOVERY
 @_with_holder
 def revoke_key(company: Holder, kid: str, recovery: bool) -> None:
     """Revoke the key KID, 64 hex digits, for good."""
     _print(company.revoke_key(parse_hex(kid, 32), by_recovery=recovery))
+
+
+@holder.command()
+@click.option("--yes", is_flag=True, help="for ever")
+@_with_holder
+def end(company: Holder, yes: bool) -> None:
+    """End this party in its log, by a recovery key. Nothing more is taken from it; what it holds stays held, frozen."""
+    if not yes:
+        raise click.UsageError("a party that has ended never comes back under its id; repeat this with --yes")
+    _print(company.end())
 
 
 @holder.command()

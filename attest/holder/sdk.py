@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -39,6 +39,7 @@ from attest.formats.statement import (
     Hold,
     Keys,
     NewKey,
+    PartyEnd,
     Statement,
     Systems,
     Tombstone,
@@ -114,6 +115,18 @@ class Report:
     release_at: int | None = None  # when what was prepared is due, if not now
     sent: list[Sent] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStanding:
+    """A key of ours: whether its private half is here, and where the log has it in force."""
+
+    kid: Hash
+    use: str  # sign or recover
+    here: bool
+    in_use: bool
+    since: int | None  # position; None: the log does not know it
+    until: int | None  # position; None: it has no end
 
 
 @dataclass(frozen=True, slots=True)
@@ -602,11 +615,18 @@ class Holder:
             raise Conflict("vault/statement", f"statement {number} is with the log already")
         self.vault.refuse(number, "withdrawn")
 
-    def _ready(self) -> None:
-        """Settle what was signed before, then compare vault and log."""
+    def _ready(self, stream: str | None = None) -> None:
+        """Settle what was signed before, then compare vault and log.
+
+        Args:
+            stream: for what the recovery key says only its own stream matters: whoever has stolen the signing key can
+                fill the others, and must not get in the way.
+        """
+        alone = stream == self._issuer + RECOVERY
         for statement in self.vault.statements(SIGNED):
-            self._settle(statement)
-        self._check_not_behind()
+            if not alone or statement.stream == stream:
+                self._settle(statement)
+        self._check_not_behind(stream if alone else None)
 
     def _sent(self, report: Report, *, full_only: bool = False) -> Report:
         """Send all due statements, or only those that can take no more rows."""
@@ -661,7 +681,7 @@ class Holder:
                 if problem.code not in _RESIGNED or not left:
                     self.vault.refuse(statement.id, problem.code)
                     raise problem
-            self._check_not_behind()
+            self._check_not_behind(statement.stream if statement.stream.endswith(RECOVERY) else None)
             self.vault.reopen(statement.id)
             statement = self.vault.statement(statement.id)
         raise AssertionError("the last try returns or raises")
@@ -748,8 +768,8 @@ class Holder:
                     raise
             self._sleep(_POLL_S)
 
-    def _check_not_behind(self) -> None:
-        """Compare the log's counters with the vault's."""
+    def _check_not_behind(self, only: str | None = None) -> None:
+        """Compare the log's counters with the vault's, of all streams or of one."""
         view = self.log.holder(self.id)
         if view is None:
             raise Unavailable(
@@ -760,7 +780,7 @@ class Holder:
         theirs = {self._issuer: view["own"], self._issuer + RECOVERY: view["recovery"]}
         theirs |= {system["id"]: system["entries"] for system in view["systems"]}
         ours = self.vault.published()
-        for stream in sorted(theirs.keys() | ours.keys()):
+        for stream in sorted(theirs.keys() | ours.keys()) if only is None else [only]:
             there, here = theirs.get(stream, 0), ours.get(stream, 0)
             if there > here:
                 raise Conflict(
@@ -784,7 +804,8 @@ class Holder:
         """Return the key in use. Without a vault that knows, it is the newest of ours that the log has in force."""
         own = {keys.thumbprint(key.public): key for key in self.home.keys(use, self._passphrase)}
         if not own:
-            raise Unavailable("key/missing", f"no key to {use} with in {self.home.path / 'keys'}")
+            hint = "attest holder keys add --recovery" if use == "sign" else "put a recovery key back where it was"
+            raise Unavailable("key/missing", f"no key to {use} with in {self.home.path / 'keys'}", hint=hint)
         name = f"{use}-key"
         current = self.vault.get(name)
         if current is None or current not in own:
@@ -803,20 +824,42 @@ class Holder:
             for key in self.home.keys(use, self._passphrase)
         ]
 
-    def add_key(self, use: str = "sign") -> tuple[Hash, Report]:
-        """Make a new key, have the log admit it, and use it from then on; return its kid."""
+    def all_keys(self) -> list[KeyStanding]:
+        """List our keys and those that the log says we have: in the order of their admission, then what it lacks."""
+        own = {kid: (use, in_use) for kid, use, in_use in self.own_keys()}
+        view = self.log.holder(self.id)
+        found = []
+        for key in [] if view is None else view["keys"]:
+            kid = parse_hex(key["kid"], 32)
+            here = own.pop(kid, None)
+            in_use = here is not None and here[1] and key["until"] is None
+            found.append(KeyStanding(kid, key["use"], here is not None, in_use, key["from"], key["until"]))
+        return found + [KeyStanding(kid, use, True, False, None, None) for kid, (use, _) in own.items()]
+
+    def add_key(
+        self, use: str = "sign", *, revoke: Collection[Hash] = (), by_recovery: bool = False
+    ) -> tuple[Hash, Report]:
+        """Make a new key, have the log admit it, and use it from then on; return its kid.
+
+        Args:
+            revoke: keys of ours that end with the same statement.
+            by_recovery: the recovery key signs; a recovery key is always added so.
+
+        Raises `Conflict`: `keys/not-in-force`; and as `send`.
+        """
         if use not in ("sign", "recover"):
             raise Malformed("keys/use", "want sign or recover")
-        self._ready()
+        stream = self._issuer + RECOVERY if by_recovery or use == "recover" else self._issuer
+        self._ready(stream)
+        self._check_in_force(revoke)
+        self._key("recover" if stream.endswith(RECOVERY) else "sign")  # before there is a fresh one
         fresh = SigningKey.generate()
         self.home.add_key(use, fresh, self._passphrase)
-        unproven = Keys((NewKey(fresh.public, use, bytes(64)),), ())
+        unproven = Keys((NewKey(fresh.public, use, bytes(64)),), tuple(sorted(revoke)))
         message = possession_message(self.home.settings.origin, self.id, unproven)
         payload = replace(unproven, add=(NewKey(fresh.public, use, fresh.sign(message)),))
-        # Only a recovery key adds recovery keys.
-        stream = self._issuer + RECOVERY if use == "recover" else self._issuer
-        self.vault.add_statement(stream, payload.KIND, payload.fields(), 0)
-        report = self._sent(Report())
+        report = self._say(stream, payload)
+        self._forget_keys(revoke)
         kid = keys.thumbprint(fresh.public)
         self.vault.put(f"{use}-key", kid)
         return kid, report
@@ -826,16 +869,41 @@ class Holder:
 
         Raises `Conflict`: `keys/in-use`, `keys/not-in-force`; and as `send`.
         """
-        self._ready()
-        if kid == keys.thumbprint(self._key("sign").public) and not by_recovery:
-            raise Conflict("keys/in-use", "this is the key in use: add another first, or revoke with --recovery")
-        known = (self.log.holder(self.id) or {}).get("keys", [])
-        if not any(key["kid"] == kid.hex() and key["until"] is None for key in known):
-            raise Conflict("keys/not-in-force", "the log says that no such key of yours is in force")
-        payload = Keys((), (kid,))
         stream = self._issuer + RECOVERY if by_recovery else self._issuer
-        self.vault.add_statement(stream, payload.KIND, payload.fields(), 0)
-        return self._sent(Report())
+        self._ready(stream)
+        if not by_recovery and kid == keys.thumbprint(self._key("sign").public):
+            raise Conflict("keys/in-use", "this is the key in use: add another first, or revoke with --recovery")
+        self._check_in_force([kid])
+        report = self._say(stream, Keys((), (kid,)))
+        self._forget_keys([kid])
+        return report
+
+    def end(self) -> Report:
+        """End this party for ever, by its recovery key: what it holds stands in the log, frozen. Raises as `send`."""
+        stream = self._issuer + RECOVERY
+        self._ready(stream)
+        return self._say(stream, PartyEnd())
+
+    def _say(self, stream: str, payload: Keys | PartyEnd) -> Report:
+        """Publish a statement about ourselves; by the recovery key nothing else, whatever waits."""
+        number = self.vault.add_statement(stream, payload.KIND, payload.fields(), 0)
+        if stream == self._issuer:
+            return self._sent(Report())
+        report = Report(sent=[self._settle(self.vault.statement(number))])
+        report.warnings, self._warnings = self._warnings, []
+        return report
+
+    def _check_in_force(self, kids: Iterable[Hash]) -> None:
+        known = (self.log.holder(self.id) or {}).get("keys", [])
+        in_force = {key["kid"] for key in known if key["until"] is None}
+        if any(kid.hex() not in in_force for kid in kids):
+            raise Conflict("keys/not-in-force", "the log says that no such key of yours is in force")
+
+    def _forget_keys(self, kids: Collection[Hash]) -> None:
+        """Choose anew which key to use, where it was one of these."""
+        for name in ("sign-key", "recover-key"):
+            if self.vault.get(name) in kids:
+                self.vault.put(name, b"")
 
     # --- showing and proving ---
 

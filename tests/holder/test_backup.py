@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from attest.errors import Conflict, Malformed, Unavailable
+from attest.encoding import Hash
+from attest.errors import AttestError, Conflict, Malformed, Unavailable
+from attest.holder.sdk import Holder
 from tests.holder.company import Company, people
+from tests.world import descriptor
 
 
 def lose_vault(company: Company) -> None:
@@ -191,3 +194,92 @@ def test_a_lost_vault_finds_the_key_in_force(company: Company) -> None:
         holder.catch_up()
 
     assert company.hold(people(2)).new == 2
+
+
+def signing_keys(holder: Holder) -> list[Hash]:
+    return [kid for kid, use, _ in holder.own_keys() if use == "sign"]
+
+
+def test_a_thief_of_the_signing_key_cannot_keep_the_owner_out(company: Company) -> None:
+    """Not by filling the owner's streams, nor with a key of its own: one statement of the recovery key ends both."""
+    company.hold(people(2))
+    lost, thief = company.path, company.path.with_name("thief")
+    shutil.copytree(lost, thief)
+    (thief / "keys" / next(path.name for path in (lost / "keys").glob("recover-*"))).unlink()
+    with company.open() as holder:
+        (stolen,) = signing_keys(holder)
+    with Holder.at(thief, **company.options) as other:
+        planted, _ = other.add_key()
+        other.add_systems([descriptor("evil")])
+    with company.open() as holder:
+        with pytest.raises(Conflict, match="vault/behind"):
+            holder.add_key()
+        kid, report = holder.add_key(revoke=[stolen, planted], by_recovery=True)
+        standing = {each.kid: each for each in holder.all_keys() if each.use == "sign"}
+
+    assert [sent.stream for sent in report.sent] == [f"https://{company.id}#recovery"]
+    assert standing[kid].in_use and standing[kid].until is None
+    assert standing[stolen].until == standing[planted].until == standing[kid].since
+    assert (standing[stolen].here, standing[planted].here) == (True, False)
+    with Holder.at(thief, **company.options) as other, pytest.raises(AttestError, match=r"vault/behind|rule/key"):
+        other.add_systems([descriptor("more")])
+    with company.open() as holder:
+        assert holder.catch_up() == 2  # what the thief has said is said; the key that signed it was in force
+    assert company.hold(people(4)).new == 2
+    company.world.check()
+
+
+def test_a_lost_signing_key_is_replaced_by_the_recovery_key(company: Company) -> None:
+    """Its kid is in the log's list; nothing of it has to be here."""
+    company.hold(people(2))
+    with company.open() as holder:
+        (lost,) = signing_keys(holder)
+    for path in (company.path / "keys").glob("sign-*"):
+        path.unlink()
+    with company.open() as holder:
+        with pytest.raises(AttestError, match="key/missing"):
+            holder.add_key()
+        assert [(each.kid, each.here) for each in holder.all_keys() if each.use == "sign"] == [(lost, False)]
+        holder.add_key(revoke=[lost], by_recovery=True)
+
+    assert company.hold(people(4)).new == 2
+    company.world.check()
+
+
+def test_the_key_in_use_is_chosen_anew_when_it_is_revoked(company: Company) -> None:
+    """By the recovery key, while another signing key of ours is in force."""
+    with company.open() as holder:
+        (old,) = signing_keys(holder)
+        new, _ = holder.add_key()
+        holder.revoke_key(new, by_recovery=True)
+        assert (old, "sign", True) in holder.own_keys()
+        with pytest.raises(Conflict, match="keys/not-in-force"):
+            holder.add_key(revoke=[new])
+
+    assert company.hold(people(2)).new == 2
+
+
+def test_keys_are_rotated_by_one_statement(company: Company) -> None:
+    """The old key signs its own end; recovery keys likewise."""
+    with company.open() as holder:
+        for use in ("sign", "recover", "sign"):
+            old = next(kid for kid, of, in_use in holder.own_keys() if of == use and in_use)
+            kid, report = holder.add_key(use, revoke=[old])
+            assert [sent.kind for sent in report.sent] == ["keys/1"]
+            assert [each.kid for each in holder.all_keys() if each.in_use and each.use == use] == [kid]
+
+    assert company.hold(people(2)).new == 2
+    company.world.check()
+
+
+def test_a_party_ends_itself_by_its_recovery_key(company: Company) -> None:
+    """Whatever waits; nothing is taken from it afterwards, and what it held stands."""
+    company.hold(people(2))
+    with company.open() as holder:
+        assert [sent.kind for sent in holder.end().sent] == ["party-end/1"]
+    with pytest.raises(AttestError, match="rule/party-ended"):
+        company.hold(people(4))
+
+    assert company.world.node.holder_view(company.id)["status"] == "ended"  # type: ignore[index]
+    assert company.state("person0@example.org").status == 1  # type: ignore[union-attr]
+    company.world.check()

@@ -104,10 +104,27 @@ def test_keys_are_listed_added_and_revoked(company: Company) -> None:
     added = attest(company, "keys", "add")
     revoked = attest(company, "keys", "revoke", old[0])
 
-    assert old[1:] == ["sign", "in use"]
+    assert (old[1], old[2][:12], old[3]) == ("sign", "in use from ", "here")
     assert added.stdout.split("\n")[1].startswith("key\t")
     assert revoked.stdout.startswith("published\tkeys/1\t")
     assert code_of(attest(company, "keys", "revoke", "abc")) == "encoding/hex"
+
+
+def test_a_stolen_key_is_replaced_with_one_command(company: Company) -> None:
+    """By the recovery key; the list then says from where to where it was in force."""
+    old = attest(company, "keys", "list", "--offline").stdout.split("\n")[0].split("\t")[0]
+    new = attest(company, "keys", "add", "--recovery", "--revoke", old).stdout.split("\n")[1].split("\t")[1]
+    listed = [line.split("\t") for line in attest(company, "keys", "list").stdout.split("\n")[:-1]]
+
+    assert {line[0]: line[2].split(" ")[0] for line in listed if line[1] == "sign"} == {old: "revoked,", new: "in"}
+    assert attest(company, "keys", "list", "--offline").stdout.count("here") == 3
+
+
+def test_a_party_ends_only_when_it_says_so(company: Company) -> None:
+    """There is no way back."""
+    refused = attest(company, "end")
+    assert refused.exception is not None and "--yes" in str(refused.exception)
+    assert attest(company, "end", "--yes").stdout.startswith("published\tparty-end/1\t")
 
 
 def test_a_system_is_retired_when_it_is_empty(company: Company) -> None:
