@@ -202,6 +202,13 @@ class Policy:
         return self.quorum in met
 
 
+MAX_LINE: Final = 65_535  # bytes with LF, of a file for everybody
+MAX_NUMBER: Final = 255  # for the threshold of a group, in a file for everybody
+_WORDS: Final = frozenset({"log", "witness", "group", "quorum", "any", "all", _NONE})
+_PORTABLE_URL: Final = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/([!$&-;=@-Z_a-z~]|%[0-9A-Fa-f]{2})*)?"
+)
+
 ALL: Final = "witnesses"
 """The group that `add_witness` and `remove_witness` keep: one member for each witness, however many keys it has."""
 
@@ -216,8 +223,10 @@ def add_witness(policy: Policy, name: str, url: str, vkeys: Sequence[str], quoru
         Malformed: `policy/…`, `note/…`; `policy/by-hand`, its groups are not those that this function makes.
     """
     members = _members(policy)
-    if not url.startswith(("https://", "http://")):
-        raise Malformed("policy/url", f"want https://… or http://…, found {url[:80]!r}")
+    if name in _WORDS:
+        raise Malformed("policy/name", f"{name!r} is a word of the format, and no name to every parser")
+    if not _PORTABLE_URL.fullmatch(url):
+        raise Malformed("policy/url", f"want https://… or http://…, without query, found {url[:80]!r}")
     added = [
         PolicyWitness(_key_name(name, n, len(vkeys)), NoteVerifier.parse(vkey), url) for n, vkey in enumerate(vkeys)
     ]
@@ -272,10 +281,25 @@ def _with(
     counted = PolicyGroup(ALL, len(members) // 2 + 1 if quorum is None else quorum, tuple(members))
     changed = Policy(policy.logs, witnesses, (*keys, counted), ALL)
     try:
-        changed.encode()
+        wire = changed.encode()
     except ValueError as error:
         raise Malformed("policy/fields", str(error)) from None
+    _check_for_everybody(changed, wire)
     return changed
+
+
+def _check_for_everybody(policy: Policy, wire: bytes) -> None:
+    """Refuse to write what some parser we know refuses to read (docs/spec/policy.md#writing)."""
+    if any(len(line) >= MAX_LINE for line in wire.split(b"\n")):
+        raise Malformed("policy/size", f"a line of more than {MAX_LINE} bytes: too many names, or too long ones")
+    key_names: dict[str, str] = {}
+    for witness in policy.witnesses:
+        known = key_names.setdefault(witness.url or "", witness.verifier.name)
+        if witness.url is not None and known != witness.verifier.name:
+            raise Malformed("policy/url", f"{witness.url} is the witness {known!r} and {witness.verifier.name!r}")
+    for group in policy.groups:
+        if MAX_NUMBER < group.threshold < len(group.members):
+            raise Malformed("policy/threshold", f"group {group.name!r}: a number of at most {MAX_NUMBER}, or all")
 
 
 def _lines(wire: bytes) -> list[list[str]]:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from attest.cli.show import explain
 from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, add_witness, remove_witness
 from attest.formats.tlog_proof import TlogProof
 from tests.witnessing.conftest import WAIT_S, Watched, watched_log
@@ -421,7 +422,8 @@ def test_witnesses_are_added_and_removed(watched: Watched) -> None:
     log = Policy(watched.world.policy.logs, (), (), None)
     a, b, c = watched.witnesses[:3]
     one = add_witness(log, "a", a.url, [a.vkey])
-    two = add_witness(one, "b", b.url, [b.vkey, c.vkey], 2)
+    second = NoteVerifier.of(b.name, KeyType.COSIGNATURE, NoteVerifier.parse(c.vkey).public).encode()
+    two = add_witness(one, "b", b.url, [b.vkey, second], 2)
     assert [(group.name, group.threshold, group.members) for group in two.groups] == [
         ("b", 1, ("b.1", "b.2")),
         ("witnesses", 2, ("a", "b")),
@@ -433,6 +435,7 @@ def test_witnesses_are_added_and_removed(watched: Watched) -> None:
         (lambda: add_witness(one, "a", b.url, [b.vkey]), "policy/name-twice"),
         (lambda: add_witness(one, "b", b.url, [a.vkey]), "policy/key-twice"),
         (lambda: add_witness(one, "b", "ftp://b", [b.vkey]), "policy/url"),
+        (lambda: add_witness(one, "b", b.url, [b.vkey, c.vkey]), "policy/url"),
         (lambda: add_witness(one, "b c", b.url, [b.vkey]), "policy/fields"),
         (lambda: add_witness(one, "b", b.url, [b.vkey], 3), "policy/threshold"),
         (lambda: remove_witness(one, "b"), "policy/undefined"),
