@@ -85,6 +85,17 @@ def test_the_commands_for_operators_work(tmp_path: Path) -> None:
     assert "admitted\tacme.example" in (tmp_path / "said").read_text()
 
 
+def test_the_commands_for_witnesses_work(tmp_path: Path) -> None:
+    """The guide for witnesses runs in an empty folder, with a log that is cosigned in the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    process = run(tmp_path, commands_of("docs/guides/witness.md", port))
+    os.killpg(process.pid, signal.SIGTERM)
+
+    assert "origin=log.example/deletions\tlisted=True\tsize=2" in (tmp_path / "said").read_text()
+
+
 def test_every_setting_is_in_the_operators_guide() -> None:
     """No setting without a word about it."""
     page = (ROOT / "docs/guides/operator.md").read_text()
@@ -95,7 +106,7 @@ def test_every_setting_is_in_the_operators_guide() -> None:
 
 def test_no_page_has_commands_that_nothing_runs() -> None:
     """A page with `sh` blocks is run here, or by the test that it names below."""
-    here = {"README.md", "docs/guides/verifying.md", "docs/guides/operator.md"}
+    here = {"README.md", *(f"docs/guides/{name}.md" for name in ("verifying", "operator", "witness"))}
     run_elsewhere = {"docs/guides/holder.md": "tests/holder"}
     pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
     shown = {page for page in pages if SHELL.search((ROOT / page).read_text())}

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -187,3 +188,11 @@ def test_keys_load_in_their_files_only(place: Path):
         WitnessKeys.load(Settings.load(place))
     (place / "keys/note-mldsa44.pem").write_bytes(MLDSASigningKey.generate().to_pem(None))
     WitnessKeys.load(Settings.load(place))
+
+
+def test_every_setting_is_in_the_guide():
+    """No setting without a word about it."""
+    page = (Path(__file__).parents[2] / "docs/guides/witness.md").read_text()
+
+    for setting in fields(Settings):
+        assert setting.name == "directory" or f"`{setting.name}`" in page, setting.name
