@@ -19,15 +19,20 @@ SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands_of(page: str, port: int) -> str:
-    """Return all `sh` blocks of a page as one script, on a port of our own."""
-    return "\n".join(SHELL.findall((ROOT / page).read_text())).replace("8765", str(port))
+    """Return all `sh` blocks of a page as one script, on ports of our own."""
+    script = "\n".join(SHELL.findall((ROOT / page).read_text())).replace("8765", str(port))
+    return script.replace("8766", str(free_port())) if "8766" in script else script
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def run(where: Path, script: str) -> subprocess.Popen[str]:
             text=True,
             start_new_session=True,
         )
-    if process.wait(timeout=120):
+    if process.wait(timeout=300):
         os.killpg(process.pid, signal.SIGTERM)
         pytest.fail(said.read_text())
     return process
@@ -76,10 +81,7 @@ def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:
 
 def test_the_commands_for_operators_work(tmp_path: Path) -> None:
     """The operator's guide runs in an empty folder, the service until the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = run(tmp_path, commands_of("docs/guides/operator.md", port))
+    process = run(tmp_path, commands_of("docs/guides/operator.md", free_port()))
     os.killpg(process.pid, signal.SIGTERM)
 
     assert "admitted\tacme.example" in (tmp_path / "said").read_text()
@@ -87,13 +89,23 @@ def test_the_commands_for_operators_work(tmp_path: Path) -> None:
 
 def test_the_commands_for_witnesses_work(tmp_path: Path) -> None:
     """The guide for witnesses runs in an empty folder, with a log that is cosigned in the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    process = run(tmp_path, commands_of("docs/guides/witness.md", port))
+    process = run(tmp_path, commands_of("docs/guides/witness.md", free_port()))
     os.killpg(process.pid, signal.SIGTERM)
 
     assert "origin=log.example/deletions\tlisted=True\tsize=2" in (tmp_path / "said").read_text()
+
+
+def test_the_commands_about_keys_work(tmp_path: Path) -> None:
+    """Keys are replaced, stolen and lost, a log ends and others begin; the first statement verifies all the while."""
+    process = run(tmp_path, commands_of("docs/guides/keys.md", free_port()))
+    os.killpg(process.pid, signal.SIGTERM)
+
+    said = (tmp_path / "said").read_text()
+    assert "holds\tbefore.bundle\tclaim/holds" in said
+    assert "holds\tnow.bundle\tclaim/holds" in said and "this log continues log.example/deletions, from" in said
+    assert "holds\tlast.bundle\tclaim/holds" in said and "this log ended with this checkpoint" in said
+    assert "published\tparty-end/1" in said
+    assert 'successor = "log.example/deletions-2"' in (tmp_path / "log/attest.toml").read_text()
 
 
 def test_every_setting_is_in_the_operators_guide() -> None:
@@ -106,7 +118,7 @@ def test_every_setting_is_in_the_operators_guide() -> None:
 
 def test_no_page_has_commands_that_nothing_runs() -> None:
     """A page with `sh` blocks is run here, or by the test that it names below."""
-    here = {"README.md", *(f"docs/guides/{name}.md" for name in ("verifying", "operator", "witness"))}
+    here = {"README.md", *(f"docs/guides/{name}.md" for name in ("verifying", "operator", "witness", "keys"))}
     run_elsewhere = {"docs/guides/holder.md": "tests/holder"}
     pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
     shown = {page for page in pages if SHELL.search((ROOT / page).read_text())}

@@ -15,11 +15,12 @@ import httpx
 from attest.cli import output
 from attest.cli.verify import read_file
 from attest.config import FILE, Config, read_passphrase, write_aside, write_config
+from attest.crypto.keys import thumbprint
 from attest.encoding import Hash, parse_base64url, parse_hex, sha256
 from attest.errors import Conflict, Malformed, Refuted, Unavailable
-from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.checkpoint import SignedCheckpoint, log_verifiers
 from attest.formats.join import MAX_JOIN, WELL_KNOWN, JoinRequest, parse_domain
-from attest.formats.note import MAX_NOTE
+from attest.formats.note import MAX_NOTE, KeyType
 from attest.formats.policy import MAX_POLICY, Policy, add_witness, remove_witness
 from attest.formats.statement import Keys, PartyEnd, Predecessor, is_origin
 from attest.node import Node
@@ -328,6 +329,21 @@ def retire(directory: Path, yes: bool, drop_pending: bool) -> None:
     finally:
         node.stop()
     output.say("ended; keep serving it: every proof of what it holds comes from here")
+
+
+@operator.command()
+@_directory
+def keys(directory: Path) -> None:
+    """Show the log's public keys, as entry 0 names them: two to pin in a policy, and the kids of the others."""
+    config = Config.load(directory)
+    public = PublicFiles(config.path(config.public))
+    own = Policy(_policy(config.path(config.policy)).logs, (), (), None)
+    with LogClient("http://localhost", own, transport=public) as client:
+        genesis = client.genesis()
+    for verifier in log_verifiers(genesis.origin, genesis.note_ed25519, genesis.note_mldsa44):
+        output.line("checkpoints", "ML-DSA-44" if verifier.type == KeyType.MLDSA44 else "Ed25519", verifier.encode())
+    output.line("statements", "Ed25519", thumbprint(genesis.statements).hex())
+    output.line("receipts", "Ed25519", thumbprint(genesis.receipts).hex())
 
 
 @operator.command()

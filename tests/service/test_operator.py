@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,20 @@ def test_init_never_touches_what_is_there(log: Path, tmp_path: Path) -> None:
     database = f"sqlite:///{log}/attest.db"
     run("init", "--dir", tmp_path / "bad", "--origin", ORIGIN, "--database", database, fails="sequencer/exists")
     assert not list(tmp_path.glob("*bad*"))
+
+
+def test_the_logs_public_keys_are_shown(log: Path) -> None:
+    """Both keys under which its checkpoints verify, as a policy pins them; without its private keys."""
+    shutil.rmtree(log / "keys")
+    shown = run("keys", "--dir", log)
+    signed = SignedCheckpoint.parse((log / "public/checkpoint").read_bytes())
+    assert [line[:2] for line in shown] == [
+        ["checkpoints", "Ed25519"], ["checkpoints", "ML-DSA-44"], ["statements", "Ed25519"], ["receipts", "Ed25519"]
+    ]  # fmt: skip
+    assert (log / "policy").read_text().startswith(f"log {shown[0][2]} ")
+    for _, _, vkey in shown[:2]:
+        policy = Policy.parse(f"log {vkey}\nquorum none\n".encode())
+        assert policy.check(signed).anchor == "logged"
 
 
 def test_a_passphrase_closes_the_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
