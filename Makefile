@@ -9,7 +9,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format serve bench fuzz lock clean
+.PHONY: help setup demo test check format serve bench fuzz vectors lock clean
 
 help:
 	@echo 'make demo     see the service work, from the first hold to a verified deletion'
@@ -19,6 +19,7 @@ help:
 	@echo 'make serve    serve a development log from $(DEV_LOG), created on first use'
 	@echo 'make bench    measure'
 	@echo 'make fuzz     fuzz every parser (SECONDS=30 each)'
+	@echo 'make vectors  pack the test vectors into dist/, the same bytes everywhere'
 	@echo 'make lock     pin the newest dependencies in requirements/'
 	@echo 'make clean    remove everything made here, the development log included'
 
@@ -51,6 +52,9 @@ bench: setup
 fuzz: setup
 	@test -d var/fuzz/site/atheris || $(BIN)/uv pip install --quiet --target var/fuzz/site --require-hashes -r requirements/fuzz.txt
 	PYTHONPATH=$(CURDIR):var/fuzz/site $(BIN)/python tools/fuzz.py --seconds $(SECONDS) $(TARGETS)
+
+vectors: setup
+	$(BIN)/python tools/vectors.py
 
 lock: setup
 	$(UV_COMPILE) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
