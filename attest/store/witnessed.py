@@ -7,8 +7,10 @@ Spec: docs/spec/witness.md.
 import contextlib
 import queue
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Final
 
 import sqlalchemy as sa
@@ -19,6 +21,7 @@ from attest.store import db, register
 from attest.store.db import Database, Transaction, insert_if_new
 
 _BATCH: Final = 256  # moves in one transaction
+_GATHER_S: Final = 0.005  # how long a move waits for others that are being prepared
 _FORKS: Final = 16  # kept of one log: one is proof enough
 
 _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -88,8 +91,21 @@ class Writer:
         """Start the one thread that writes."""
         self._db = database
         self._moves: queue.SimpleQueue[_Move | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._coming = 0  # moves that are being prepared or stored
         self._thread = threading.Thread(target=self._run, name="witness-writer", daemon=True)
         self._thread.start()
+
+    @contextlib.contextmanager
+    def coming(self) -> Iterator[None]:
+        """Say that a move will be made within this block: those before it wait a moment for it."""
+        with self._lock:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._coming -= 1
 
     def replace(self, origin: str, old: str | None, new: str) -> None:
         """Store `new` durably if `old` is still stored.
@@ -111,9 +127,11 @@ class Writer:
         last = False
         while not last:
             batch = [self._moves.get()]
+            until = monotonic() + _GATHER_S
             with contextlib.suppress(queue.Empty):
                 while len(batch) < _BATCH:
-                    batch.append(self._moves.get_nowait())
+                    wait_s = until - monotonic() if len(batch) < self._coming else 0.0
+                    batch.append(self._moves.get(timeout=max(0.0, wait_s)))
             moves = [move for move in batch if move is not None]
             last = len(moves) < len(batch)
             # Two moves of one log, or one that fails, are told apart one by one.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 from flask import Flask, Response, request
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
@@ -47,6 +47,8 @@ def create_app(witness: Witness) -> Flask:
     count = Counter(
         "attest_witness_answers", "Requests to cosign, by what became of them.", ["answer"], registry=registry
     )
+    good = Gauge("attest_witness_list_good", "1 if the list of logs is used as it is now.", registry=registry)
+    good.set_function(lambda: float(witness.logs.problem is None))
 
     def add_checkpoint() -> Response:
         body = request.get_data(cache=False)

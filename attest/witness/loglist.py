@@ -148,13 +148,12 @@ class LogList:
         self._seen = seen
         try:
             logs = self._read({key.encode(): key for log in self._logs.values() for key in log.verifiers})
+            for origin in self._logs.keys() & logs.keys():
+                _check_keys(self._logs[origin], logs[origin])
         except AttestError as error:
             self.problem = error
             _logger.error("log list not used", code=error.code, problem=error.message, logs=len(self._logs))
             return
-        for origin in self._logs.keys() & logs.keys():
-            if self._logs[origin].verifiers != logs[origin].verifiers:
-                _logger.warning("keys of a log changed", origin=origin)
         self._logs, self.problem = logs, None
         _logger.info("log list read", logs=len(logs))
 
@@ -176,6 +175,14 @@ class LogList:
             if origin in logs:
                 logs[origin] = replace(logs[origin], url=url)
         return logs
+
+
+def _check_keys(old: Followed, new: Followed) -> None:
+    """Check that a log keeps a key: a list that is fetched by a program may not hand its name to somebody else."""
+    if not set(old.verifiers) & set(new.verifiers):
+        raise Conflict("witness/keys", f"{new.origin} has other keys than before; start anew to take them all the same")
+    if set(old.verifiers) != set(new.verifiers):
+        _logger.warning("keys of a log changed", origin=new.origin)
 
 
 def follow(directory: Path, vkeys: list[str], *, url: str | None, qpd: int, contact: str) -> Followed:

@@ -236,10 +236,11 @@ class Witness:
         self._assess(log.origin, signed)
         self._quotas.take(log.origin, log.qpd, step=checkpoint.size > sent.old_size)
         time = self._time(known)
-        lines = self.keys.cosign(checkpoint, time)
-        # SPEC: "The witness MUST persist the new checkpoint before responding", atomically with the check of the size.
-        text = signed.with_lines(lines).encode().decode()
-        self._store(log.origin, known, Cosigned(text, checkpoint, time))
+        with self._writer.coming():
+            lines = self.keys.cosign(checkpoint, time)
+            # SPEC: "The witness MUST persist the new checkpoint before responding", atomically with the check.
+            text = signed.with_lines(lines).encode().decode()
+            self._store(log.origin, known, Cosigned(text, checkpoint, time))
         return lines
 
     def _refuse(self, log: Followed, signed: SignedCheckpoint, error: AttestError) -> None:

@@ -636,6 +636,11 @@ def test_what_became_of_requests_is_counted(site: Site, log: Log):
 
     assert 'attest_witness_answers_total{answer="cosigned"} 1.0' in page
     assert 'attest_witness_answers_total{answer="witness/stale"} 1.0' in page
+    assert "attest_witness_list_good 1.0" in page
+    (site.directory / "logs").write_text("nonsense")
+    site.ticks.now += 2
+    site.post(log.request(0, 3))
+    assert "attest_witness_list_good 0.0" in site.client.get("/metrics").text
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """The list of logs is read as the witness network writes it, again when it changes, and only whole."""
 
-import logging
-
 import pytest
 import structlog
 from hypothesis import given
@@ -169,18 +167,23 @@ def test_a_faulty_list_changes_nothing_and_is_reported(tmp_path, fault: str):
     assert logs.problem is None
 
 
-def test_new_keys_of_a_log_are_reported(tmp_path):
-    """They count, as edited by hand, and the log says so."""
+def test_a_log_keeps_its_keys_while_the_witness_runs(tmp_path):
+    """A key that comes or goes is reported; a list in which none is left is faulty, until somebody starts anew."""
     clock = Clock()
     write_list(tmp_path, LOG.verifiers[0])
     logs = LogList(tmp_path, clock)
+    write_list(tmp_path, *LOG.verifiers)
+    clock.now += 2
+    with structlog.testing.capture_logs() as said:
+        assert logs.all()[ORIGIN].verifiers == LOG.verifiers
+    assert {"event": "keys of a log changed", "origin": ORIGIN, "log_level": "warning"} in said
+
     write_list(tmp_path, Log(seed=bytes(32)).verifiers[0])
     clock.now += 2
-
-    with structlog.testing.capture_logs() as said:
-        logs.all()
-
-    assert {"event": "keys of a log changed", "origin": ORIGIN, "log_level": logging.getLevelName(30).lower()} in said
+    assert logs.all()[ORIGIN].verifiers == LOG.verifiers
+    assert logs.problem is not None
+    assert logs.problem.code == "witness/keys"
+    assert LogList(tmp_path, clock).all()[ORIGIN].verifiers == Log(seed=bytes(32)).verifiers[:1]
 
 
 def test_following_appends_once(tmp_path):
