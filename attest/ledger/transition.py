@@ -33,6 +33,7 @@ from attest.merkle.sparse import Pruned, parse_pruned
 from attest.merkle.tree import Frontier, leaf_hashes
 
 FORMAT = "attest-transition/1"
+MAX_ITEMS = 1 << 22  # CBOR items of a proof: an entry is one, a head is one, a map is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,11 @@ def verify_transition(encoded: bytes, anchor: Anchor, rows: Callable[[Hash], byt
         Refuted: `transition/…`, it does not start at `anchor`; `epoch/…`, what is wrong with a wrong root; and whatever
             `rules.judge` raises.
     """
-    proof = parse_transition(encoded)
+    return verify_parsed(parse_transition(encoded), anchor, rows)
+
+
+def verify_parsed(proof: dict[str, Any], anchor: Anchor, rows: Callable[[Hash], bytes]) -> Anchor:
+    """Check what `parse_transition` has read, as `verify_transition` does."""
     try:
         frontier = Frontier.parse(proof["size"], proof["frontier"])
     except Malformed as error:
@@ -288,8 +293,7 @@ class _PrunedBase:
     def states(self, system: SystemId, map_keys: Sequence[Hash]) -> list[bytes | None]:
         pruned, known = self._states[system]
         found = []
-        for key in map_keys:
-            bound = pruned.get(key)
+        for bound in pruned.get_many(map_keys):
             state = known.get(bound) if bound is not None else None
             if bound is not None and state is None:
                 raise Refuted("transition/state", f"a state of {system[1]} of {system[0]} is not the committed one")
@@ -342,6 +346,7 @@ _SYSTEM = {
 
 def parse_transition(encoded: bytes) -> dict[str, Any]:
     """Read the fields of a proof; nothing of it is checked. Raises `Malformed`: `transition/format`, `cbor/…`."""
+    _check_items(encoded)
     proof = _shaped(decode_cbor(encoded), _SHAPE)
     if proof["format"] != FORMAT or proof["size"] < 0 or not proof["entries"]:
         raise Malformed("transition/format", f"want {FORMAT} with at least one entry")
@@ -354,6 +359,20 @@ def parse_transition(encoded: bytes) -> dict[str, Any]:
         _check_ascending("systems", [system["system"] for system in holder["systems"]])
     _check_ascending("holders", [holder["party"] for holder in proof["holders"]])
     return proof
+
+
+def _check_items(encoded: bytes) -> None:
+    """Refuse what would take far more memory than it has bytes, before any of it is taken."""
+    at = items = 0
+    while at < len(encoded):
+        major, info = encoded[at] >> 5, encoded[at] & 31
+        size = 1 << info - 24 if 24 <= info < 28 else 0
+        at += 1 + size
+        if major in (2, 3):
+            at += int.from_bytes(encoded[at - size : at], "big") if size else info
+        items += 1
+        if items > MAX_ITEMS:
+            raise Malformed("transition/format", f"more than {MAX_ITEMS} CBOR items")
 
 
 def _shown_systems(proof: dict[str, Any]) -> dict[SystemId, bytes]:

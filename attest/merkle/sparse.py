@@ -8,7 +8,7 @@ Spec: docs/spec/sparse-map.md.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as _sha256
 from typing import Self, TypeAlias
@@ -219,6 +219,13 @@ class Pruned:
         """
         return _get(self.node, key)
 
+    def get_many(self, keys: Sequence[Hash]) -> list[Hash | None]:
+        """Return `get` of each key, in order, going down every way once. Raises as `get` does."""
+        ordered = sorted(set(keys))
+        found = dict.fromkeys(ordered)
+        _get_many(self.node, 0, _bits(ordered), ordered, 0, len(ordered), found)
+        return [found[key] for key in keys]
+
     def update(self, changes: Mapping[Hash, Hash]) -> Hash:
         """Return the root of the whole map with `changes` bound, replacing or new.
 
@@ -240,46 +247,57 @@ def parse_pruned(encoded: bytes) -> Pruned:
     """
     if len(encoded) > MAX_PRUNED:
         raise Malformed("pruned/size", f"{len(encoded)} bytes, at most {MAX_PRUNED} are read")
-    node, end = _parse(encoded, 0, 0, 0)
+    node, end = _reader(encoded)(0, 0, 0)
     if end != len(encoded):
         raise Malformed("pruned/trailing", f"{len(encoded) - end} bytes after the tree")
     return Pruned(node)
 
 
-def _parse(encoded: bytes, at: int, depth: int, prefix: int) -> tuple[_Node, int]:
-    """Read the subtree that starts at byte `at`; `prefix` is the `depth` bits leading to it. Returns where it ends."""
-    tag = encoded[at : at + 1]
-    at += 1
-    if tag == b"\x03":
-        if depth == BITS:
-            raise Malformed("pruned/depth", f"a key has only {BITS} bits to split by")
-        left, at = _parse(encoded, at, depth + 1, prefix << 1)
-        right, at = _parse(encoded, at, depth + 1, prefix << 1 | 1)
-        if (left == _EMPTY and (right == _EMPTY or len(right) == 2)) or (right == _EMPTY and len(left) == 2):
-            raise Malformed("pruned/not-canonical", "a subtree with one leaf is that leaf, one without is empty")
-        return _join(left, right), at
-    if tag == b"\x01":
-        found = _take(encoded, at, 32)
-        if found == ZERO:
-            raise Malformed("pruned/zero-hash", "an empty subtree is written 00")
-        return (found,), at + 32
-    if tag == b"\x02":
-        binding = _take(encoded, at, 64)
-        if int.from_bytes(binding[:32], "big") >> (BITS - depth) != prefix:
-            raise Malformed("pruned/foreign-leaf", f"the leaf at byte {at} is not on its key's way")
-        return _leaf(binding), at + 64
-    if tag == b"\x00":
-        return _EMPTY, at
-    if not tag:
-        raise Malformed("pruned/truncated", "a subtree is missing at the end")
-    raise Malformed("pruned/tag", f"want 00 to 03, found {tag.hex()} at byte {at - 1}")
+def _reader(encoded: bytes) -> Callable[[int, int, int], tuple[_Node, int]]:
+    """Return what reads the subtree that starts at a byte; `prefix` is the `depth` bits leading to it.
+
+    It returns where the subtree ends. A closure, because checkers spend most of their time here.
+    """
+    sha, size, empty, zero = _sha256, len(encoded), _EMPTY, ZERO
+
+    def read(at: int, depth: int, prefix: int) -> tuple[_Node, int]:
+        if at >= size:
+            raise Malformed("pruned/truncated", "a subtree is missing at the end")
+        tag = encoded[at]
+        if tag == 3:
+            if depth == BITS:
+                raise Malformed("pruned/depth", f"a key has only {BITS} bits to split by")
+            left, at = read(at + 1, depth + 1, prefix << 1)
+            right, at = read(at, depth + 1, prefix << 1 | 1)
+            if left is empty or right is empty:
+                other = right if left is empty else left
+                if other is empty or len(other) == 2:
+                    raise Malformed(
+                        "pruned/not-canonical", "a subtree with one leaf is that leaf, one without is empty"
+                    )
+            return (sha(b"\x03" + left[0] + right[0]).digest(), left, right), at
+        if tag == 1:
+            found = encoded[at + 1 : at + 33]
+            if found == zero:
+                raise Malformed("pruned/zero-hash", "an empty subtree is written 00")
+            _check_end(at + 33, size)
+            return (found,), at + 33
+        if tag == 2:
+            binding = encoded[at + 1 : at + 65]
+            _check_end(at + 65, size)
+            if int.from_bytes(binding[:32], "big") >> (BITS - depth) != prefix:
+                raise Malformed("pruned/foreign-leaf", f"the leaf at byte {at + 1} is not on its key's way")
+            return (sha(b"\x02" + binding).digest(), binding), at + 65
+        if tag == 0:
+            return empty, at + 1
+        raise Malformed("pruned/tag", f"want 00 to 03, found {tag:02x} at byte {at}")
+
+    return read
 
 
-def _take(encoded: bytes, at: int, size: int) -> bytes:
-    taken = encoded[at : at + size]
-    if len(taken) != size:
-        raise Malformed("pruned/truncated", f"{size} bytes wanted at byte {at} of {len(encoded)}")
-    return taken
+def _check_end(end: int, size: int) -> None:
+    if end > size:
+        raise Malformed("pruned/truncated", f"a subtree ends at byte {end} of {size}")
 
 
 def _leaf(binding: bytes) -> _Leaf:
@@ -303,7 +321,7 @@ def _apply(node: _Node, changes: Mapping[Hash, Hash]) -> _Node:
         raise ValueError("a value has 32 bytes")
     ordered = sorted(changes.items())
     leaves = [_leaf(key + value) for key, value in ordered]
-    return _update(node, 0, _bits([key for key, _ in ordered]), leaves, 0, len(leaves))
+    return _update(node, 0, _bits([key for key, _ in ordered]), leaves, 0, len(leaves)) if leaves else node
 
 
 def _split(depth: int, keys: Sequence[int], low: int, high: int) -> int:
@@ -323,9 +341,9 @@ def _build(depth: int, keys: list[int], leaves: list[_Leaf], low: int, high: int
 
 
 def _update(node: _Node, depth: int, keys: list[int], leaves: list[_Leaf], low: int, high: int) -> _Node:
-    """Return the subtree `node` with the leaves from `low` to `high` in it."""
-    if low == high:
-        return node
+    """Return the subtree `node` with the leaves from `low` to `high` in it, of which there is at least one."""
+    if high - low == 1:
+        return _set(node, depth, keys[low], leaves[low])
     if len(node) == 3:
         _, left, right = node
         split = _split(depth, keys, low, high)
@@ -342,9 +360,57 @@ def _update(node: _Node, depth: int, keys: list[int], leaves: list[_Leaf], low: 
             keys = [*keys[low:at], own, *keys[at:high]]
             leaves = [*leaves[low:at], node, *leaves[at:high]]
             low, high = 0, len(keys)
-    elif node != _EMPTY:
-        raise Malformed("pruned/touched-hash", f"a change falls into a subtree pruned away at depth {depth}")
+    elif node is not _EMPTY:
+        raise _touched(depth)
     return _build(depth, keys, leaves, low, high)
+
+
+def _set(node: _Node, depth: int, bits: int, leaf: _Leaf) -> _Node:
+    """Return the subtree `node` with one leaf in it: most of any way is this."""
+    way: list[_Inner] = []
+    while len(node) == 3:
+        way.append(node)
+        node = node[2] if _bit(bits, depth) else node[1]
+        depth += 1
+    found: _Node = leaf
+    if len(node) == 2:
+        own = int.from_bytes(node[1][:32], "big")
+        if own < bits:
+            found = _build(depth, [own, bits], [node, leaf], 0, 2)
+        elif own > bits:
+            found = _build(depth, [bits, own], [leaf, node], 0, 2)
+    elif node is not _EMPTY:
+        raise _touched(depth)
+    while way:
+        depth -= 1
+        _, left, right = way.pop()
+        found = _join(left, found) if _bit(bits, depth) else _join(found, right)
+    return found
+
+
+def _touched(depth: int) -> Malformed:
+    return Malformed("pruned/touched-hash", f"this key's place was pruned away at depth {depth}")
+
+
+def _get_many(
+    node: _Node, depth: int, bits: list[int], keys: list[Hash], low: int, high: int, found: dict[Hash, Hash | None]
+) -> None:
+    """Look up the keys from `low` to `high`, which share the way to `node`."""
+    if low == high:
+        return
+    while len(node) == 3:
+        split = _split(depth, bits, low, high)
+        depth += 1
+        if low < split < high:
+            _get_many(node[1], depth, bits, keys, low, split, found)
+            low = split
+        node = node[1] if split == high else node[2]
+    if len(node) == 2:
+        key = node[1][:32]
+        if key in found:
+            found[key] = node[1][32:]
+    elif node is not _EMPTY:
+        raise _touched(depth)
 
 
 def _get(node: _Node, key: Hash) -> Hash | None:
@@ -355,14 +421,14 @@ def _get(node: _Node, key: Hash) -> Hash | None:
         depth += 1
     if len(node) == 2:
         return node[1][32:] if node[1][:32] == key else None
-    if node != _EMPTY:
-        raise Malformed("pruned/touched-hash", f"this key's place was pruned away at depth {depth}")
+    if node is not _EMPTY:
+        raise _touched(depth)
     return None
 
 
 def _prune(node: _Node, depth: int, keys: list[int], low: int, high: int, out: list[bytes]) -> None:
     """Write the subtree `node` as far as the keys from `low` to `high` need it."""
-    if node == _EMPTY:
+    if node is _EMPTY:
         out.append(b"\x00")
     elif low == high:
         out += (b"\x01", node[0])
