@@ -16,6 +16,7 @@ from attest.ledger.transition import Anchor, prove_refused
 from attest.merkle.tiles import FULL
 from attest.merkle.tree import Frontier, leaf_hashes
 from attest.statemap import StateMap
+from attest.witness.collector import uncollected
 from attest.witness.evidence import is_epoch
 from attest.witness.served import RowFiles, ServedTree
 
@@ -69,7 +70,8 @@ def _bundles(tree: ServedTree) -> Iterator[list[bytes]]:
 def _epoch(ledger: Ledger, entries: Sequence[bytes], files: RowFiles) -> Ledger:
     draft = Draft(ledger)
     try:
-        after = replay_epoch(ledger, draft, entries, files.get)
+        with uncollected():
+            after = replay_epoch(ledger, draft, entries, files.get)
     except Unavailable:
         raise
     except AttestError as error:

@@ -85,6 +85,8 @@ class ServedTree:
 
     def root(self, size: int) -> Hash:
         """Return the root of the first `size` entries."""
+        if size == self.checkpoint.size:
+            return self.checkpoint.root
         found, _ = self.consistency(size)
         return found
 
@@ -153,8 +155,9 @@ class RowFiles:
                 continue  # the rules say so, at its place
             if isinstance(payload, Hold | Tombstone):
                 self._counts[payload.root] = max(payload.count, self._counts.get(payload.root, 0))
-        if (rows := sum(self._counts.values())) > most:
-            raise Unavailable("witness/limit", f"an epoch of {rows} rows, at most {most} are checked here")
+        self.row_count = sum(self._counts.values())
+        if self.row_count > most:
+            raise Unavailable("witness/limit", f"an epoch of {self.row_count} rows, at most {most} are checked here")
 
     def get(self, root: Hash) -> bytes:
         """Return a row file. Nobody has checked that it is the right one: the rules do."""

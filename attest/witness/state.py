@@ -13,9 +13,10 @@ from typing import Final, Protocol
 import httpx
 import structlog
 
-from attest.errors import AttestError, Refuted, Unavailable
+from attest.errors import AttestError, Unavailable
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
 from attest.formats.statement import Epoch
+from attest.ledger.transition import Anchor
 from attest.store.anchors import AnchorStore
 from attest.store.blobs import Blobs, DirectoryBlobs
 from attest.store.db import Clock, Database
@@ -106,7 +107,7 @@ class StateAssessor:
         """
         desk = self._desk(origin)
         until = self._clock_s() + self._wait_s
-        while desk.walker.anchor.size < signed.checkpoint.size:
+        while not _covers(desk.walker.anchor, signed.checkpoint):
             work = self._work(desk, signed)
             if not work.done.wait(max(0.0, until - self._clock_s())):
                 raise _behind(desk.walker, signed.checkpoint)
@@ -167,8 +168,6 @@ class StateAssessor:
             raise Unavailable(
                 "witness/ahead", f"{anchor.size} entries are checked already; offer the newest checkpoint"
             )
-        if anchor.root != checkpoint.root:
-            raise Refuted("witness/fork", f"another tree of {anchor.size} entries was checked")
         if anchor.previous is None or not isinstance(anchor.previous.payload, Epoch):
             raise Unavailable("witness/epoch-time", "a checkpoint without an epoch")
         now, made = int(self._clock()), anchor.previous.payload.time
@@ -176,6 +175,10 @@ class StateAssessor:
             raise Unavailable(
                 "witness/epoch-time", f"the last epoch is of {made}, our clock says {now}; offer a fresh epoch"
             )
+
+
+def _covers(anchor: Anchor, checkpoint: Checkpoint) -> bool:
+    return anchor.size > checkpoint.size or (anchor.size, anchor.root) == (checkpoint.size, checkpoint.root)
 
 
 def _behind(walker: Walker, checkpoint: Checkpoint) -> Unavailable:

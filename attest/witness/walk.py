@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import structlog
 
@@ -20,15 +20,17 @@ from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.statement import Epoch
 from attest.ledger.claims import Departure
-from attest.ledger.transition import Anchor, parse_transition, verify_transition
+from attest.ledger.transition import Anchor, parse_transition, verify_parsed, verify_transition
 from attest.store.blobs import Blobs
 from attest.store.db import Clock
+from attest.witness.collector import uncollected
 from attest.witness.evidence import FORK, NO_EPOCH, Evidence, Shown, check_genesis, end_of, is_epoch
 from attest.witness.replay import RefusedEpoch, replay
 from attest.witness.served import Asked, Log, RowFiles, ServedTree
 
 _PERSIST_S: Final = 10.0  # between two anchors that a replay stores
 _SLACK_S: Final = 600  # of clocks, about how long proofs are kept
+_WAY: Final = 64 * 34  # bytes of a pruned map for each key: nobody can find hashes that share 64 bits in numbers
 
 _logger = structlog.get_logger("attest.witness")
 
@@ -45,15 +47,15 @@ class Anchors(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a log may cost us, and what it has to keep."""
+    """What a log may cost us, and how long it keeps its proofs."""
 
-    transition_bytes: int = 256 << 20
+    transition_bytes: int = 256 << 20  # of one proof; checking takes some ten times that in memory
     epoch_rows: int = 1 << 22
     proofs_kept_s: int = 86_400
 
 
 class Walker:
-    """Checks one log. For one thread at a time, but for `anchor` and `reached`."""
+    """What is known of one log. For one thread at a time, but for `anchor` and `replaying`."""
 
     def __init__(
         self,
@@ -68,15 +70,15 @@ class Walker:
     ) -> None:
         """Begin where the last check ended. Raises `Unavailable`: `store/database`."""
         self.origin = origin
-        self._blobs = blobs
+        self.blobs = blobs
+        self.evidence = evidence
+        self.limits = limits
+        self.clock = clock
+        self.stopping = stopping
         self._anchors = anchors
-        self._evidence = evidence
-        self._limits = limits
-        self._clock = clock
-        self._stopping = stopping
         self._stored = self._load()
         self.anchor = self._stored or Anchor.empty()  # up to here everything is checked
-        self.replaying = 0  # how far a replay is that has not come to the anchor yet
+        self.replaying = 0  # how far a replay is
 
     def _load(self) -> Anchor | None:
         try:
@@ -86,6 +88,11 @@ class Walker:
             _logger.error("anchor.damaged", origin=self.origin, problem=error.message)
             self._anchors.forget(self.origin)
             return None
+
+    def move(self, anchor: Anchor) -> None:
+        """Stand behind another epoch, durably. Raises `Conflict`: `anchor/moved`, another process does so too."""
+        self._anchors.move(self.origin, self._stored, anchor)
+        self._stored = self.anchor = anchor
 
     def check(self, signed: SignedCheckpoint, log: Log) -> None:
         """Check everything up to a checkpoint, whose log signatures are checked.
@@ -105,29 +112,27 @@ class _Check:
         self._signed = signed
         self._log = log
         self._tree = ServedTree(log, signed.checkpoint)
-        self._files: RowFiles | None = None
+        self._files: RowFiles | None = None  # of the epoch at hand
 
     def run(self) -> None:
         walker, whole = self._walker, self._signed.checkpoint
         while walker.anchor.size < whole.size:
             self._go_on()
             number = next_epoch(walker.anchor)
-            encoded = self._log.transition(number, walker._limits.transition_bytes)
+            encoded = self._log.transition(number, walker.limits.transition_bytes)
             if encoded is not None:
                 self._step(encoded)
             elif self._may_be_gone():
                 self._replay()
             else:
-                raise Unavailable(
-                    "transition/unknown", f"the log does not serve the transition proof of epoch {number}"
-                )
-        if walker.anchor.size == whole.size and walker.anchor.root != whole.root:
+                raise Unavailable("transition/unknown", f"the log does not serve the proof of epoch {number}")
+        if walker.anchor.size == whole.size:
             self._check_anchor()
 
     def _go_on(self) -> None:
-        if self._walker._stopping():
+        if self._walker.stopping():
             raise Unavailable("witness/stopping", "this witness is being stopped")
-        self._walker._blobs.check_space()
+        self._walker.blobs.check_space()
 
     # --- by transition proofs ---
 
@@ -135,9 +140,13 @@ class _Check:
         """Check one epoch, and stand behind it."""
         walker, whole = self._walker, self._signed.checkpoint
         anchor = walker.anchor
+        self._files = None
         try:
-            files = self._rows_of(parse_transition(encoded)["entries"])
-            after = verify_transition(encoded, anchor, files.get)
+            proof = parse_transition(encoded)
+            files = self._rows_of(proof["entries"])
+            _check_maps(proof, files)
+            with uncollected():
+                after = verify_parsed(proof, anchor, files.get)
         except Unavailable:
             raise
         except AttestError as error:
@@ -146,33 +155,24 @@ class _Check:
             self._refuse(error, anchor, encoded)
         self._check_genesis(after)
         if after.size > whole.size:
-            entry, path = self._tree.entry(whole.size - 1)
-            last = Shown(whole.size - 1, entry, path)
-            if not is_epoch(entry):
-                self._refuse(_no_epoch(whole.size), anchor, encoded, [last])
-            self._refuse(_fork(whole.size), anchor, encoded, [last])
-        if after.root != (whole.root if after.size == whole.size else self._tree.root(after.size)):
+            last = Shown(whole.size - 1, *self._tree.entry(whole.size - 1))
+            self._refuse(_fork(whole.size) if is_epoch(last.entry) else _no_epoch(whole.size), anchor, encoded, [last])
+        if after.root != self._tree.root(after.size):
             self._refuse(_fork(after.size), anchor, encoded)
         files.keep()
-        self._move(after)
+        walker.move(after)
 
     def _rows_of(self, entries: Sequence[bytes]) -> RowFiles:
-        walker = self._walker
-        self._files = RowFiles(self._log, walker._blobs, entries, walker._limits.epoch_rows)
+        self._files = RowFiles(self._log, self._walker.blobs, entries, self._walker.limits.epoch_rows)
         return self._files
-
-    def _move(self, anchor: Anchor) -> None:
-        walker = self._walker
-        walker._anchors.move(walker.origin, walker._stored, anchor)
-        walker._stored = walker.anchor = anchor
 
     def _may_be_gone(self) -> bool:
         """Tell whether the log may have dropped the proof of the next epoch: they are kept for a day."""
         previous = self._walker.anchor.previous
         if previous is None or not isinstance(previous.payload, Epoch):
             return True
-        age = self._walker._clock() - previous.payload.time
-        return age + _SLACK_S > self._walker._limits.proofs_kept_s
+        age = self._walker.clock() - previous.payload.time
+        return age + _SLACK_S > self._walker.limits.proofs_kept_s
 
     # --- by replay ---
 
@@ -180,49 +180,50 @@ class _Check:
         """Check everything again from entry 0."""
         walker, whole = self._walker, self._signed.checkpoint
         self._check_anchor()
-        stored_at, reached = monotonic(), walker.anchor
+        _logger.info("state.replay", origin=walker.origin, size=whole.size)
+        stored_at, reached = monotonic(), Anchor.empty()
         try:
             for reached in replay(self._tree, self._rows_of):
-                self._go_on()
                 walker.replaying = reached.size
+                self._go_on()
                 if next_epoch(reached) == 1:
                     self._check_genesis(reached)
                 if reached.size > walker.anchor.size and monotonic() - stored_at > _PERSIST_S:
-                    self._move(reached)
+                    walker.move(reached)
                     stored_at = monotonic()
         except RefusedEpoch as refused:
             self._refuse_replayed(refused)
         finally:
             walker.replaying = 0
         if reached.size < whole.size:
-            entry, path = self._tree.entry(whole.size - 1)
-            self._refuse(_no_epoch(whole.size), reached, None, [Shown(whole.size - 1, entry, path)])
-        self._move(reached)
+            last = Shown(whole.size - 1, *self._tree.entry(whole.size - 1))
+            self._refuse(_no_epoch(whole.size), reached, None, [last])
+        walker.move(reached)
 
     def _refuse_replayed(self, refused: RefusedEpoch) -> NoReturn:
+        """Refuse an epoch for the reason that its proof, made from the replayed state, is refused for."""
         error, files = refused.error, self._files
-        try:
-            if files is not None:
-                verify_transition(refused.transition, refused.anchor, files.get)
-        except Unavailable:
-            pass
-        except AttestError as again:
-            error = again
+        if files is not None:
+            with contextlib.suppress(Unavailable):
+                try:
+                    verify_transition(refused.transition, refused.anchor, files.get)
+                except (Malformed, Untrusted, Refuted, Conflict) as again:
+                    error = again
         self._refuse(error, refused.anchor, refused.transition)
 
     # --- refusing ---
 
     def _check_genesis(self, after: Anchor) -> None:
+        """Check that entry 0 is of this log. Raises `Refuted`: `genesis/…`."""
         try:
             check_genesis(self._signed, after)
         except Refuted as error:
-            entry, path = self._tree.entry(0)
-            self._refuse(error, Anchor.empty(), None, [Shown(0, entry, path)])
+            self._refuse(error, Anchor.empty(), None, [Shown(0, *self._tree.entry(0))])
 
     def _check_anchor(self) -> None:
-        """Check that what was checked before is part of this checkpoint's tree."""
+        """Check that what was checked before is in this checkpoint's tree. Raises `Refuted`: `witness/fork`."""
         anchor = self._walker.anchor
-        if anchor.size and self._tree.root(anchor.size) != anchor.root:
+        if self._tree.root(anchor.size) != anchor.root:
             self._refuse(_fork(anchor.size), anchor, None)
 
     def _refuse(
@@ -240,28 +241,28 @@ class _Check:
             if after is not None and after.size <= self._signed.checkpoint.size:
                 root, path = self._tree.consistency(after.size)
             if not shown and anchor.size:
-                places = (0, anchor.size - 1)
-                shown = [Shown(each, *self._tree.entry(each)) for each in places]
+                shown = [Shown(at, *self._tree.entry(at)) for at in (0, anchor.size - 1)]
+        departure = error if isinstance(error, Departure) else None
         kept = Evidence(
-            self._signed,
-            error.code,
-            error.message,
-            next_epoch(anchor),
-            error.found if isinstance(error, Departure) else None,
-            error.expected if isinstance(error, Departure) else None,
-            anchor,
-            transition,
-            rows,
-            root,
-            path,
-            shown,
+            signed=self._signed,
+            code=error.code,
+            message=error.message,
+            epoch=next_epoch(anchor),
+            found=None if departure is None else departure.found,
+            expected=None if departure is None else departure.expected,
+            anchor=anchor,
+            transition=transition,
+            rows=rows,
+            root=root,
+            path=path,
+            shown=shown,
         )
+        place = None
         try:
-            place = kept.save(self._walker._evidence)
+            place = kept.save(self._walker.evidence)
         except (OSError, AttestError) as problem:
             _logger.error("evidence.lost", origin=self._walker.origin, problem=str(problem))
-        else:
-            _logger.error("log.refuted", origin=self._walker.origin, code=error.code, evidence=str(place))
+        _logger.error("log.refuted", origin=self._walker.origin, code=error.code, evidence=str(place))
         # A conflict, over HTTP, would be one about sizes.
         if isinstance(error, Conflict | Untrusted):
             raise Refuted(error.code, error.message, rows=error.rows) from error
@@ -275,6 +276,15 @@ def next_epoch(anchor: Anchor) -> int:
     if not isinstance(anchor.previous.payload, Epoch):
         raise ValueError("an anchor stands behind an epoch")
     return anchor.previous.payload.number + 1
+
+
+def _check_maps(proof: dict[str, Any], files: RowFiles) -> None:
+    """Check that pruned maps are no larger than the rows and heads need. Raises `Unavailable`: `witness/limit`."""
+    shown = [system for holder in proof["holders"] for system in holder["systems"]]
+    maps = [proof["top"], *(holder["map"] for holder in proof["holders"]), *(system["map"] for system in shown)]
+    keys = files.row_count + len(shown) + len(proof["holders"]) + 3 * len(proof["entries"]) + 1
+    if (found := sum(map(len, maps))) > keys * _WAY:
+        raise Unavailable("witness/limit", f"{found} bytes of pruned maps, for {keys} keys at most")
 
 
 def _fork(size: int) -> Refuted:
