@@ -61,6 +61,7 @@ from attest.store.tiles import read_file, reader
 from attest.witnessing import Connect, Witnesses, endpoints
 
 MAX_LOCATORS: Final = 64  # in one look-up
+MAX_WITNESS_KEYS: Final = 64  # in both policies: a note has at most 100 signatures
 CLOCK_BEHIND_S: Final = 60
 AHEAD: Final = 4096  # how far a statement may number ahead in its stream
 PAGE: Final = 500  # the longest page of a list
@@ -187,11 +188,19 @@ class Policies:
 
     @classmethod
     def load(cls, config: Config) -> Self:
-        """Read both files. Raises as `PolicyFile.read`, and `Unavailable`: `config/missing`."""
+        """Read both files.
+
+        Raises:
+            Unavailable: `config/missing`. Malformed: `config/witnesses`, and as `PolicyFile.read`.
+        """
         main = PolicyFile.read(config.path(config.policy), config.origin)
         if main is None:
             raise Unavailable("config/missing", f"no policy file {config.path(config.policy)}")
-        return cls(main, PolicyFile.read(config.path(config.state_policy), config.origin))
+        found = cls(main, PolicyFile.read(config.path(config.state_policy), config.origin))
+        keys = sum(len(file.policy.witnesses) for file in (found.main, found.state) if file is not None)
+        if keys > MAX_WITNESS_KEYS:
+            raise Malformed("config/witnesses", f"{keys} witness keys; a checkpoint has room for {MAX_WITNESS_KEYS}")
+        return found
 
     def weigh(self, cosignatures: Iterable[Stored]) -> tuple[bool, bool]:
         """Tell whether the witnesses' quorum is met, and whether that of the state witnesses is as well.
@@ -202,9 +211,7 @@ class Policies:
         marks = {(each.line.name, each.line.key_id) for each in cosignatures}
         met = [
             file is None
-            or file.policy.is_met_by(
-                {each.verifier for each in file.policy.witnesses if (each.verifier.name, each.verifier.key_id) in marks}
-            )
+            or file.policy.is_met_by({each for each in file.policy.verifiers() if (each.name, each.key_id) in marks})
             for file in (self.main, self.state)
         ]
         return met[0], all(met)
@@ -295,6 +302,7 @@ class Node:
         self._fault: AttestError | None = None
         self._crash: BaseException | None = None
         self._stepped_at: float | None = None
+        self._adopted_at = 0.0  # when the newest view came, of the monotonic clock
         self.leading = False
         main, state = policies.main.policy, None if policies.state is None else policies.state.policy
         self._endpoints = endpoints(main, state)
@@ -454,6 +462,7 @@ class Node:
         kept = kept[first_that_fits([each.ledger for each in kept]) :]
         # The newest that everybody vouches for stays, however far the state witnesses are behind.
         best = next((each for each in reversed(views) if each.checked), None)
+        self._adopted_at = time.monotonic()
         self._views = kept if best is None or best in kept else (best, *kept)
         with self._changed:
             self._changed.notify_all()
@@ -464,8 +473,8 @@ class Node:
         if self._witnesses is None or not views:
             return
         known = {each.mark for view in views for each in view.cosignatures}
-        fresh = {size for size, _, _ in cosigned.marks_since(self._db, views[0].size) - known}
-        if not fresh & {view.size for view in views}:
+        fresh = {size for size, _, _ in cosigned.marks(self._db, [view.size for view in views]) - known}
+        if not fresh:
             return
         found: dict[int, list[Stored]] = {size: [] for size in fresh}
         for each in cosigned.of_sizes(self._db, sorted(fresh)):
@@ -476,22 +485,21 @@ class Node:
         with self._changed:
             self._changed.notify_all()
 
-    def _best_view(self, at_least: int = 0) -> View:
-        """Return the newest view of at least so many entries that is checked; else witnessed; else the newest."""
-        enough = [view for view in reversed(self._views) if view.size >= at_least]
-        best = next((view for view in enough if view.checked), None)
-        return best or next((view for view in enough if view.witnessed), None) or self.view
+    def _best_view(self, fits: Callable[[View], bool]) -> View:
+        """Return the newest view that fits and is checked; else one that is witnessed; else the newest there is."""
+        fitting = [view for view in reversed(self._views) if fits(view)]
+        best = next((view for view in fitting if view.checked), None)
+        return best or next((view for view in fitting if view.witnessed), None) or self.view
 
-    def _settled_view(self) -> View:
-        """Return the best view; first wait a moment if the newest is just about to become it."""
+    def _await_cosignatures(self) -> None:
+        """Wait a moment after an epoch was published, while state witnesses keep up, for those who ask just then."""
 
         def settled() -> bool:
-            # If witnesses have not kept up lately, nobody waits for them.
+            # If they have not kept up lately, nobody waits for them.
             return self.view.checked or not any(view.checked for view in self._views[-_RECENT:])
 
         with self._changed:
-            self._changed.wait_for(settled, self.config.witness_wait_s)
-        return self._best_view()
+            self._changed.wait_for(settled, self._adopted_at + self.config.witness_wait_s - time.monotonic())
 
     # --- taking statements in ---
 
@@ -715,7 +723,7 @@ class Node:
     def tlog_proof(self, leaf: Hash) -> str:
         """Return the `.tlog-proof` of an entry at the best checkpoint that has it. Raises `Conflict`: `entry/…`."""
         position = self._position(self.view, leaf)
-        view = self._best_view(position + 1)
+        view = self._best_view(lambda each: each.size > position)
         return TlogProof(position, tuple(self._path(view, position)), view.signed).encode().decode()
 
     def _position(self, view: View, leaf: Hash) -> int:
@@ -958,7 +966,12 @@ class Node:
         """
         if not 1 <= len(locators) <= MAX_LOCATORS:
             raise Malformed("lookup/locators", f"{len(locators)} locators, want 1 to {MAX_LOCATORS}")
-        view = self._settled_view() if size is None else self.view_at(size)
+        if size is None:
+            self._await_cosignatures()
+            asked = tuple(sorted(locators[0]))
+            view = self._best_view(lambda each: each.ledger.system_ids.get(holder, ()) == asked)
+        else:
+            view = self.view_at(size)
         head = self._holder(view, holder)
         systems = view.ledger.systems_of(holder)
         names = {system.system for system in systems}
@@ -1004,7 +1017,7 @@ class Node:
         view = self.view_at(size)
         position = self._position(view, leaf)
         if size is None:
-            view = self._best_view(position + 1)
+            view = self._best_view(lambda each: each.size > position)
         entry = self._log.entry(position)
         statement = Statement.parse(entry or b"")
         payload = statement.payload

@@ -8,7 +8,7 @@ anywhere leaves either nothing or something to finish. Processes without the lea
 Spec: docs/DESIGN.md#sequencer.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +17,7 @@ from attest.config import Config
 from attest.encoding import Hash, sha256
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, sign_checkpoint
+from attest.formats.note import MAX_SIGNATURES
 from attest.formats.receipt import sign_refusal
 from attest.formats.rows import RowFile
 from attest.formats.state import ACTIVE
@@ -46,7 +47,7 @@ from attest.store.keyfiles import LogKeys
 from attest.store.lease import Lease
 from attest.store.log import EpochRecord, LogStore
 from attest.store.tiles import stored_root, write_tiles
-from attest.witnessing import Alarm, Witnesses
+from attest.witnessing import Alarm, Cosigned, Witnesses
 
 CHECKPOINT: Final = "checkpoint"
 VIEWS: Final = 60  # published checkpoints that readers can go back to
@@ -56,6 +57,7 @@ _CLEAN_S: Final = 60
 _ABANDONED_S: Final = 3600  # a file half-written for so long has no writer any more
 _GENERATIONS: Final = 3  # rewritten copies of large maps that older ledgers may keep in memory
 _LARGE: Final = 100_000  # keys
+_EVIDENCE: Final = 4  # pieces kept of what one witness says against us
 
 Announce = Callable[[Ledger, EpochRecord], None]
 
@@ -117,6 +119,10 @@ class Sequencer:
         self._witnesses = witnesses
         self._confirmed = witnesses is None  # all witnesses were asked since we lead
         self._standings: dict[str, cosigned.WitnessRecord] = {}
+        self._cosigned: list[Cosigned] = []  # not stored yet
+        self._alarms: list[Alarm] = []  # not looked into yet
+        self._evidence: dict[str, bytes] = {}  # not stored yet
+        self._accusers: Counter[str] = Counter()  # URLs of witnesses whose evidence is kept
         self._stopped: Unavailable | None = None  # for good: a witness knows another history
         self._ledger: Ledger | None = None
         self._unannounced: deque[tuple[Ledger, EpochRecord]] = deque(maxlen=VIEWS)
@@ -255,12 +261,17 @@ class Sequencer:
         """Let witnesses cosign an epoch whose tiles, row files and transition proof can be read."""
         if self._witnesses is None:
             return
-        met = self._witnesses.gather(SignedCheckpoint.parse(head.checkpoint), head.time)
+        self._witnesses.gather(SignedCheckpoint.parse(head.checkpoint), head.time)
         self._collect()
-        self._check_quorum(head, met=met)
+        self._check_quorum(head)
 
-    def _check_quorum(self, head: EpochRecord, *, met: bool) -> None:
-        if not met and self._config.unwitnessed == "hold":
+    def _check_quorum(self, head: EpochRecord) -> None:
+        if self._witnesses is None or self._config.unwitnessed != "hold":
+            return
+        # What is stored is what readers will get.
+        marks = {(name, key_id) for _, name, key_id in cosigned.marks(self._db, [head.size])}
+        policy = self._witnesses.policy
+        if not policy.is_met_by({v for v in policy.verifiers() if (v.name, v.key_id) in marks}):
             raise Unavailable(
                 "witness/quorum",
                 f"the checkpoint of {head.size} entries has no quorum of witnesses, and nothing goes on without",
@@ -270,9 +281,9 @@ class Sequencer:
     def _confirm(self, head: EpochRecord) -> None:
         """Before anything is signed after a start: ask all witnesses whether they know more of this log than we do."""
         if self._witnesses is not None and not self._confirmed:
-            met = self._witnesses.confirm(SignedCheckpoint.parse(head.checkpoint), head.time)
+            self._witnesses.confirm(SignedCheckpoint.parse(head.checkpoint), head.time)
             self._collect()
-            self._check_quorum(head, met=met)
+            self._check_quorum(head)
         self._confirmed = True
 
     def _collect(self) -> None:
@@ -280,7 +291,18 @@ class Sequencer:
         if self._witnesses is None:
             return
         found, alarms = self._witnesses.collect()
+        # Kept until they are dealt with: whatever fails below is tried again in the next step.
+        self._cosigned += found
+        self._alarms += alarms
         now = int(self._clock())
+        while self._alarms:
+            self._look_into(self._alarms[0], now)
+            del self._alarms[0]
+        if self._stopped is not None:
+            for name, evidence in list(self._evidence.items()):
+                self._history.private.put([(name, evidence)])
+                del self._evidence[name]
+            raise self._stopped
         changed = []
         for each in self._witnesses.standings():
             code, problem = (None, None) if each.problem is None else (each.problem.code, each.problem.message[:1000])
@@ -289,22 +311,18 @@ class Sequencer:
             standing = cosigned.WitnessRecord(each.endpoint.url, each.size, code, problem, since)
             if standing != known:
                 changed.append(standing)
-        if found or changed:
-            stored = [cosigned.Stored(each.size, each.time, each.line) for each in found]
+        if self._cosigned or changed:
+            stored = [cosigned.Stored(each.size, each.time, each.line) for each in self._cosigned]
             cosigned.record(self._db, stored, changed)
             self._standings.update({each.url: each for each in changed})
-        for alarm in alarms:
-            self._stop(alarm, now)
-        if self._stopped is not None:
-            raise self._stopped
+            self._cosigned = []
 
-    def _stop(self, alarm: Alarm, now: int) -> None:
+    def _look_into(self, alarm: Alarm, now: int) -> None:
         """Sign nothing any more, if a witness has indeed seen what our database does not have."""
         head = self._log.last_epoch()
         if alarm.larger is not None and head is not None and alarm.larger <= head.size:
             return  # another process had made the newer epoch, and offered it before our older one
         name = f"evidence/{now}-{sha256(alarm.evidence).hex()[:16]}"
-        self._history.private.put([(name, alarm.evidence)])
         if alarm.larger is not None:
             code, what = (
                 "sequencer/rolled-back",
@@ -317,20 +335,27 @@ class Sequencer:
             f"{alarm.endpoint.url} {what}; the evidence is in {name}",
             hint="restore the newest database, or end this log and start a successor",
         )
+        # It repeats itself: what it answered, and what it shows as cosigned, are enough of each.
+        self._accusers[alarm.endpoint.url] += 1
+        if self._accusers[alarm.endpoint.url] <= _EVIDENCE:
+            self._evidence[name] = alarm.evidence
 
     def _with_cosignatures(self, head: EpochRecord) -> bytes:
         signed = SignedCheckpoint.parse(head.checkpoint)
         if self._witnesses is None:
             return signed.encode()
-        return signed.with_lines(each.line for each in cosigned.of_sizes(self._db, [head.size])).encode()
+        lines = [each.line for each in cosigned.of_sizes(self._db, [head.size])]
+        return signed.with_lines(lines[: MAX_SIGNATURES - len(signed.note.signatures)]).encode()
 
     def _add_cosignatures(self, published: bytes | None, head: EpochRecord) -> bytes | None:
         """Publish what has come since the checkpoint was published."""
         if self._witnesses is None or published is None:
             return published
-        if not cosigned.marks_since(self._db, head.size) - _marks(published):
+        if not cosigned.marks(self._db, [head.size]) - _marks(published):
             return published
-        self._history.public.replace(CHECKPOINT, published, new := self._with_cosignatures(head))
+        new = self._with_cosignatures(head)
+        if new != published:
+            self._history.public.replace(CHECKPOINT, published, new)
         return new
 
     def _clean(self) -> None:

@@ -19,7 +19,7 @@ import structlog
 from attest import __version__
 from attest.encoding import Hash, encode_base64, parse_decimal, sha256
 from attest.errors import AttestError, Malformed, Refuted, Unavailable
-from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
 from attest.formats.cosignature import verify_cosignature
 from attest.formats.note import (
     Note,
@@ -39,7 +39,7 @@ SKEW_S: Final = 300  # how far a witness's clock may be from ours
 SIZE_TYPE: Final = "text/x.tlog.size"
 _TRIES: Final = 4  # of one offer, each with the size that the witness named
 _FIRST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 30.0
+_LONGEST_PAUSE_S: Final = 10.0
 _STICKY_S: Final = 200.0  # how long a state witness is asked for the same checkpoint
 
 Connect = Callable[[str], httpx.Client]
@@ -143,41 +143,40 @@ class Witnesses:
         """
         self.policy = policy
         self._wait_s = wait_s
-        self._timeout_s = timeout_s
         self._changed = threading.Condition()
         self._notify = changed
         self._proofs = _Proofs(read)
         self._cosigned: list[Cosigned] = []
         self._alarms: list[Alarm] = []
+        self._offered: Checkpoint | None = None
         self._met: tuple[int, set[NoteVerifier]] = (0, set())  # who has cosigned the newest size
+        self.timeout_s = timeout_s
         self._workers = [
             _Worker(self, endpoint, known.get(endpoint.url, 0), (connect or self._connect), clock)
             for endpoint in endpoints(policy, state_policy)
         ]
 
     def _connect(self, _url: str) -> httpx.Client:
-        return httpx.Client(
-            timeout=self._timeout_s, follow_redirects=False, headers={"User-Agent": f"attest/{__version__}"}
-        )
+        headers = {"User-Agent": f"attest/{__version__}", "Accept-Encoding": "identity"}
+        return httpx.Client(timeout=self.timeout_s, follow_redirects=False, headers=headers)
 
     def offer(self, signed: SignedCheckpoint, earliest: int) -> None:
-        """Let all witnesses be asked for this checkpoint, instead of any older one.
+        """Let all witnesses be asked for this checkpoint, instead of any older one. Twice is fine.
 
         Args:
             earliest: Unix seconds; no honest cosignature is older.
         """
         offer = _Offer(signed, time.monotonic(), earliest)
         with self._changed:
-            if self._met[0] != offer.size:
-                self._met = offer.size, set()
+            if self._offered == signed.checkpoint:
+                return
+            self._offered = signed.checkpoint
+            self._met = offer.size, set()
         for worker in self._workers:
             worker.take(offer)
 
-    def gather(self, signed: SignedCheckpoint, earliest: int) -> bool:
-        """Offer a checkpoint; wait until the policy's quorum has cosigned, or nobody prompt is left to wait for.
-
-        Returns whether there is a quorum. What comes later is there for `collect`.
-        """
+    def gather(self, signed: SignedCheckpoint, earliest: int) -> None:
+        """Offer a checkpoint; wait until the policy's quorum has cosigned, or nobody prompt is left to wait for."""
         self.offer(signed, earliest)
         size = signed.checkpoint.size
 
@@ -188,21 +187,16 @@ class Witnesses:
             if not self._changed.wait_for(done, self._wait_s):
                 for worker in self._workers:
                     worker.prompt = worker.prompt and worker.answered_size >= size
-            return self._quorum(size)
 
-    def confirm(self, signed: SignedCheckpoint, earliest: int) -> bool:
-        """Offer a checkpoint, and wait until every witness has answered or proved unreachable.
-
-        Returns whether there is a quorum.
-        """
+    def confirm(self, signed: SignedCheckpoint, earliest: int) -> None:
+        """Offer a checkpoint, and wait until every witness has answered or proved unreachable."""
         self.offer(signed, earliest)
         size = signed.checkpoint.size
         with self._changed:
             self._changed.wait_for(
                 lambda: bool(self._alarms) or all(worker.answered_size >= size for worker in self._workers),
-                self._timeout_s,
+                self.timeout_s,
             )
-            return self._quorum(size)
 
     def collect(self) -> tuple[list[Cosigned], list[Alarm]]:
         """Return what has come since the last time."""
@@ -323,7 +317,7 @@ class _Worker:
                     found = _Attempt(self, self._owner, http, offer, int(self._clock())).run()
                 except AttestError as error:
                     problem = error
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
+                except Exception as error:  # whatever it is, it must not end the thread that asks
                     problem = Unavailable("witness/unreachable", f"{self.endpoint.url}: {type(error).__name__}")
                 done = problem is None
                 self._owner.answered(self, offer, found, problem, time.monotonic() - began)
@@ -400,17 +394,26 @@ class _Attempt:
         proof = self.owner.proof(old, self.offer.size)
         lines = "".join(f"{encode_base64(node)}\n" for node in proof)
         self.sent = f"old {old}\n{lines}\n{self.offer.signed.encode().decode()}"
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        return self._ask("POST", "add-checkpoint", content=self.sent.encode(), headers=headers)
+
+    def _ask(self, method: str, path: str, **more: Any) -> tuple[int, httpx.Headers, bytes]:
+        """Ask once, and read no more than an answer can have, for no longer than it may take."""
+        deadline = time.monotonic() + self.owner.timeout_s
         found = bytearray()
-        with self.http.stream(
-            "POST",
-            self.endpoint.url.rstrip("/") + "/add-checkpoint",
-            content=self.sent.encode(),
-            headers={"Content-Type": "text/plain; charset=utf-8"},
-        ) as response:
+        self.http.cookies.clear()
+        with self.http.stream(method, f"{self.endpoint.url.rstrip('/')}/{path}", **more) as response:
+            # Nothing is decompressed: a few kilobytes could become gigabytes.
+            if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
+                raise Malformed(
+                    "witness/answer", f"an answer in the encoding {encoding[:40]!r}, which nobody asked for"
+                )
             for part in response.iter_bytes():
                 found += part
                 if len(found) > MAX_ANSWER:
                     raise Malformed("witness/answer", f"an answer of more than {MAX_ANSWER} bytes")
+                if time.monotonic() > deadline:
+                    raise Unavailable("witness/unreachable", f"no end after {self.owner.timeout_s} s")
         return response.status_code, response.headers, bytes(found)
 
     def _cosigned(self, body: bytes) -> list[Cosigned]:
@@ -433,21 +436,25 @@ class _Attempt:
         return found
 
     def _size(self, status: int, headers: httpx.Headers, body: bytes) -> int | None:
-        if status != 409 or headers.get("Content-Type", "").split(";")[0].strip() != SIZE_TYPE:
+        if status != 409:
             return None
         try:
             return parse_decimal(body.decode("ascii").removesuffix("\n"))
         except (Malformed, UnicodeDecodeError):
+            if headers.get("Content-Type", "").partition(";")[0].strip().lower() != SIZE_TYPE:
+                return None
             raise Malformed("witness/answer", f"409 with a body that is no size: {body[:40]!r}") from None
 
     def _refused(self, status: int, headers: httpx.Headers, body: bytes, old: int) -> AttestError:
-        said = " ".join(body[:300].decode("utf-8", "replace").split())
+        text = body[:300].decode("utf-8", "replace")
+        said = " ".join("".join(c if c.isprintable() or c.isspace() else "?" for c in text).split())
         if status in (429, 500, 502, 503, 504):
             asked = headers.get("Retry-After", "")
             after = float(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0.0
             return _Busy("witness/busy", f"HTTP {status}: {said}", retry_after_s=min(after, _LONGEST_PAUSE_S))
         # The proof is ours and right: what it leads from is not what the witness has cosigned.
-        if status in (409, 422) and old and (old == self.offer.size or not self.endpoint.assesses):
+        same = old == self.offer.size
+        if (status == 422 and old and (same or not self.endpoint.assesses)) or (status == 409 and same):
             return self._forked(status, headers, body)
         if status == 422 and self.endpoint.assesses:
             return Refuted("witness/refuted", f"the state witness refuses this epoch: {said}")
@@ -469,23 +476,21 @@ class _Attempt:
             "status": status,
             "content_type": headers.get("Content-Type", ""),
             "answer": encode_base64(body),
-            "witnessed": self._witnessed(checkpoint.origin),
+            "witnessed": None,
         }
         self.owner.alarm(Alarm(self.endpoint, checkpoint.size, larger, write_json(evidence)))
+        # Only now: whoever waits for the alarm must not wait for this as well.
+        evidence["witnessed"] = self._witnessed(checkpoint.origin)
+        if evidence["witnessed"] is not None:
+            self.owner.alarm(Alarm(self.endpoint, checkpoint.size, larger, write_json(evidence)))
 
     def _witnessed(self, origin: str) -> str | None:
         """Return in base64 what the witness has cosigned, if it shows it: with both signatures, that is a proof."""
-        place = f"{self.endpoint.url.rstrip('/')}/{sha256(origin.encode()).hex()}/checkpoint"
-        found = b""
         try:
-            with self.http.stream("GET", place) as response:
-                for part in response.iter_bytes():
-                    found += part
-                    if len(found) > MAX_ANSWER:
-                        return None
-        except httpx.HTTPError:
+            status, _, body = self._ask("GET", f"{sha256(origin.encode()).hex()}/checkpoint")
+        except (AttestError, httpx.HTTPError):
             return None
-        return encode_base64(found) if response.status_code == 200 else None
+        return encode_base64(body) if status == 200 else None
 
 
 def _report(endpoint: Endpoint, problem: AttestError | None) -> None:

@@ -190,6 +190,10 @@ class Policy:
                 earliest[names[verifier]] = cosignature
         return earliest
 
+    def verifiers(self) -> list[NoteVerifier]:
+        """Return the keys of all witnesses."""
+        return [witness.verifier for witness in self.witnesses]
+
     def is_met_by(self, verifiers: Collection[NoteVerifier]) -> bool:
         """Tell whether cosignatures by these keys, each of them verified, are the quorum."""
         return self.quorum is None or self._met({each.name for each in self.witnesses if each.verifier in verifiers})

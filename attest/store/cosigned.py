@@ -66,12 +66,12 @@ def of_sizes(db: Database, sizes: Sequence[int]) -> list[Stored]:
         ]
 
 
-def marks_since(db: Database, size: int) -> set[Mark]:
-    """Tell which cosignatures there are on checkpoints of at least this size."""
+def marks(db: Database, sizes: Sequence[int]) -> set[Mark]:
+    """Tell which cosignatures there are on checkpoints of these sizes."""
     query = sa.select(cosignatures.c.size, cosignatures.c.name, cosignatures.c.key_id)
     with db.read() as transaction:
         return {
-            (row.size, row.name, row.key_id) for row in transaction.execute(query.where(cosignatures.c.size >= size))
+            (row.size, row.name, row.key_id) for row in transaction.execute(query.where(cosignatures.c.size.in_(sizes)))
         }
 
 

@@ -55,6 +55,7 @@ class StockWitness(httpx.BaseTransport):
     log_vkey: str
     clock: Callable[[], float]
     delay_s: float = 0
+    slow_reads_s: float = 0  # of whoever reads what it has cosigned
     dead: bool = False
     answer: Callable[["StockWitness", httpx.Request, httpx.Response], httpx.Response] | None = None
     size: int = 0
@@ -83,6 +84,8 @@ class StockWitness(httpx.BaseTransport):
         if self.dead:
             raise httpx.ConnectError("nobody is here")
         time.sleep(self.delay_s)
+        if request.method == "GET":
+            time.sleep(self.slow_reads_s)
         if request.method != "POST" or not request.url.path.endswith("/add-checkpoint"):
             return httpx.Response(404)
         with self._lock:

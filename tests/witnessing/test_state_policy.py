@@ -11,6 +11,7 @@ import pytest
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.policy import Policy
 from attest.formats.rows import RowFile
+from attest.formats.tlog_proof import TlogProof
 from attest.sequencer import VIEWS
 from tests.witnessing.conftest import Watched
 from tests.witnessing.stock import StockWitness, connect_to
@@ -103,7 +104,7 @@ def test_the_last_checked_answer_stays_however_far_the_state_witness_is_behind(c
     # Entries that are newer are proven all the same, where the witnesses are.
     statement = checked.acme.systems(descriptor("late"))
     checked.world.publish(statement)
-    assert quorums(checked, checked.node._best_view(checked.node.view.size).signed) == (True, False)
+    assert quorums(checked, TlogProof.parse(checked.node.tlog_proof(statement.leaf)).signed) == (True, False)
     checked.witnesses[1].answer = None
     eventually(lambda: checked.node.step() and checked.node.view.checked)
 
@@ -145,3 +146,30 @@ def test_an_answer_carries_the_cosignatures(checked: Watched) -> None:
     settle(checked)
     signed = looked_up(checked)
     assert {line.name for line in signed.note.signatures} == {ORIGIN, "plain.example/w", "state.example/w"}
+
+
+def test_who_is_newer_than_the_last_checked_answer_is_answered_all_the_same(checked: Watched) -> None:
+    """A holder or system that state witnesses have not seen yet: at the newest checkpoint that has it."""
+    hold(checked)
+    settle(checked)
+    checked.witnesses[1].answer = lambda *_: httpx.Response(503, text="down")
+    checked.world.holder("beta.example", descriptor("crm"))
+    checked.world.publish(checked.acme.systems(descriptor("db2")))
+    for _ in range(5):
+        checked.world.step(checked.world.config.quiet_interval_s)
+    for holder, names in (("beta.example", ["crm"]), ("acme.example", ["db", "db2"])):
+        answer = checked.node.lookup(holder, [dict.fromkeys(names, bytes(32))], None)
+        assert quorums(checked, SignedCheckpoint.parse(answer["checkpoint"])) == (True, False)
+
+
+def test_nobody_waits_long_after_the_epoch(checked: Watched) -> None:
+    """A state witness that stops on a quiet log costs nobody anything."""
+    hold(checked)
+    settle(checked)
+    checked.witnesses[1].answer = lambda *_: httpx.Response(503, text="down")
+    checked.world.step(checked.world.config.quiet_interval_s)
+    time.sleep(checked.world.config.witness_wait_s)
+    started = time.monotonic()
+    for _ in range(10):
+        looked_up(checked)
+    assert time.monotonic() - started < checked.world.config.witness_wait_s
