@@ -73,21 +73,24 @@ func (q *question) check() {
 
 // A verdict leaves out what the steps that ran did not show. Names are those of the section Verdict as JSON.
 type verdict struct {
-	Outcome   string    `json:"outcome"`
-	Code      string    `json:"code"`
-	Reason    string    `json:"reason"`
-	Kind      string    `json:"kind"`
-	Origin    string    `json:"origin"`
-	Size      int64     `json:"size"`
-	Holder    string    `json:"holder"`
-	Claim     string    `json:"claim,omitzero"`
-	Anchor    string    `json:"anchor,omitzero"`
-	Level     string    `json:"level,omitzero"`
-	Systems   []*result `json:"systems"`
-	EpochTime int64     `json:"epoch_time,omitzero"`
-	ExistedBy int64     `json:"existed_by,omitzero"`
-	Steps     []step    `json:"steps"`
-	notes     []string  // for people
+	Outcome         string    `json:"outcome"`
+	Code            string    `json:"code"`
+	Reason          string    `json:"reason"`
+	Kind            string    `json:"kind"`
+	Origin          string    `json:"origin"`
+	Size            int64     `json:"size"`
+	Holder          string    `json:"holder"`
+	Claim           string    `json:"claim,omitzero"`
+	Anchor          string    `json:"anchor,omitzero"`
+	Level           string    `json:"level,omitzero"`
+	Systems         []*result `json:"systems"`
+	EpochTime       int64     `json:"epoch_time,omitzero"`
+	ExistedBy       int64     `json:"existed_by,omitzero"`
+	Ended           bool      `json:"ended"`
+	Predecessor     string    `json:"predecessor,omitzero"`
+	PredecessorSize int64     `json:"predecessor_size,omitzero"`
+	Steps           []step    `json:"steps"`
+	notes           []string  // for people
 }
 
 type step struct {
@@ -262,7 +265,8 @@ func (c *verification) stepGenesis() {
 	_, missing := c.cp.logSigners([]vkey{newVkey(c.Origin, typeEd25519, ed25519), newVkey(c.Origin, typeMLDSA44, mldsa44)})
 	require(missing == "", missing, "no line of a key that entry 0 names")
 	if p, _ := first.payload["predecessor"].(object); p != nil {
-		c.note("This log continues %q, which it left at size %d: ask there too.", p["origin"], p["size"])
+		c.Predecessor, c.PredecessorSize = at[string](p, "origin"), at[int64](p, "size")
+		c.note("This log continues %q, from its checkpoint of %d entries: ask there too.", c.Predecessor, c.PredecessorSize)
 	}
 }
 
@@ -279,6 +283,14 @@ func (c *verification) stepEpoch() {
 	c.EpochTime = at[int64](c.epoch, "time")
 	for _, e := range c.epochs() {
 		c.byLog(e, "epoch/1")
+	}
+	for _, e := range c.entries { // the log's own end
+		if own := e.issuer == "https://"+c.Origin && e.audience == c.Origin; own && e.kind == "party-end/1" && e.payload["about"] == nil {
+			c.byLog(e, "party-end/1")
+			require(e.position == c.cp.size-2, "entry/after-end", "the log ended at entry ", e.position)
+			c.Ended = true
+			c.note("The log ended with this checkpoint, by its own claim: there is no newer one.")
+		}
 	}
 }
 
