@@ -14,7 +14,7 @@ from attest.cli import output
 from attest.crypto import locators
 from attest.errors import Conflict, Malformed
 from attest.formats.bundle import MAX_BUNDLE
-from attest.formats.keepsake import Keepsake
+from attest.formats.keepsake import MAX_KEEPSAKE, Keepsake
 from attest.formats.policy import Policy
 from attest.ledger.verify import LEVELS, Question, SystemResult, Verdict
 from attest.ledger.verify import verify as judge
@@ -106,7 +106,10 @@ def refuse_existing(path: Path) -> None:
     "--locator", "asked", multiple=True, help="whom you ask about, for example email:ada@example.org; repeatable"
 )
 @click.option(
-    "--keepsake", "keepsake_file", type=click.Path(path_type=Path), help="take holder and locator from a keepsake"
+    "--keepsake",
+    "keepsake_file",
+    type=click.Path(path_type=Path),
+    help="compare with what a keepsake shows; without --holder and --locator, ask about its own",
 )
 @click.option(
     "--expect",
@@ -183,10 +186,9 @@ def _question(
     keepsake = None
     try:
         if keepsake_file is not None:
-            if holder is not None or asked:
-                raise click.UsageError("a keepsake says holder and locator; leave --holder and --locator out")
-            keepsake = Keepsake.parse(read_file(keepsake_file, MAX_BUNDLE))
-            holder, asked = keepsake.holder, (keepsake.locator,)
+            keepsake = Keepsake.parse(read_file(keepsake_file, MAX_KEEPSAKE))
+            # Both may be given as well: a certificate may need more locators than one keepsake is about.
+            holder, asked = holder or keepsake.holder, asked or (keepsake.locator,)
         if holder is None or not asked:
             raise click.UsageError("say whom you ask about: --holder and --locator, or --keepsake")
         names = tuple(dict.fromkeys(locators.normalise(each) for each in asked))

@@ -41,6 +41,7 @@ Outcome = Literal["holds", "undecided", "refuted", "provisional", "not-anchored"
 Expect = Literal["excluded", "erased", "held"]
 
 LEVELS = ("A0", "A1", "A2", "A3")
+EXPECTED: tuple[Expect, ...] = ("excluded", "erased", "held")
 DAY = 86_400
 CLOCK_SKEW = 300  # seconds a checkpoint may be ahead of the verifier's clock
 STEPS = {
@@ -80,6 +81,23 @@ class Question:
     expect: Expect | None = None  # None: what the bundle's kind shows
     level: str = "A1"
     max_age: int = DAY  # seconds
+
+    def __post_init__(self) -> None:
+        """Refuse what is no question. Raises `Malformed`: `question/…`, `locator/…`."""
+        if not self.locators:
+            raise Malformed("question/locators", "ask about at least one locator")
+        if self.level not in LEVELS:
+            raise Malformed("question/level", f"want one of {', '.join(LEVELS)}, found {self.level}")
+        if self.expect is not None and self.expect not in EXPECTED:
+            raise Malformed("question/expect", f"want one of {', '.join(EXPECTED)}, found {self.expect}")
+        for locator in self.locators:
+            locators.canonical(locator)
+        kept = self.keepsake
+        # One that is about something else would be passed over in silence.
+        if kept is not None and (kept.holder != self.holder or kept.locator not in self.locators):
+            raise Malformed("question/keepsake", f"the keepsake is about a locator of {kept.holder} that is not asked")
+        if self.state_policy is not None:
+            _check_separate(self.policy, self.state_policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +181,7 @@ class Verdict:
 
 
 def verify(encoded: bytes, question: Question) -> Verdict:
-    """Judge a bundle. Never raises for what the evidence is: that is the verdict.
-
-    Raises:
-        Malformed: the question itself is wrong (`question/…`, `locator/…`).
-    """
+    """Judge a bundle. Never raises: whatever the evidence is, there is a verdict."""
     check = _Verification(question)
     with suppress(_Failed):
         check.run(encoded)
@@ -186,14 +200,6 @@ def _outcome_of(error: AttestError) -> Outcome:
 
 class _Verification:
     def __init__(self, question: Question) -> None:
-        if not question.locators:
-            raise Malformed("question/locators", "ask about at least one locator")
-        if question.level not in LEVELS:
-            raise Malformed("question/level", f"want one of {', '.join(LEVELS)}, found {question.level}")
-        for locator in question.locators:
-            locators.canonical(locator)
-        if question.state_policy is not None:
-            _check_separate(question.policy, question.state_policy)
         self.question = question
         self.verdict = Verdict(holder=question.holder, not_proven=list(NOT_PROVEN))
         self.statements: dict[int, Statement] = {}
@@ -516,32 +522,38 @@ class _Verification:
         keepsake = self.question.keepsake
         if keepsake is None:
             return
-        place = next((n for n, (asked, _) in self.betas.items() if asked == keepsake.locator), None)
-        if place is None:
-            return
+        place = next(place for place, (asked, _) in self.betas.items() if asked == keepsake.locator)
+        unproven = ""
         for hold in keepsake.holds:
-            if hold.entry >= self.verdict.size:
-                continue  # this checkpoint is older than the keepsake's hold
             state = self.found.get((place, hold.system))
-            if state is None or state.position < hold.entry:
-                self._verify_kept(keepsake, hold)
+            # A checkpoint below the hold says nothing about it.
+            if hold.entry >= self.verdict.size or (state is not None and state.position >= hold.entry):
+                continue
+            fault = self._fault_of(keepsake, hold)
+            if fault is None:
                 raise Refuted(
                     "states/keepsake",
                     f"{hold.system}: the keepsake shows a hold at entry {hold.entry}, the map does not",
                 )
+            unproven = f"the keepsake's own hold in {hold.system} does not verify: {fault}"
+        # Last, so that one forged hold does not hide what another one proves.
+        if unproven:
+            raise _Stop("undecided", Malformed("keepsake/hold", unproven))
 
-    def _verify_kept(self, keepsake: Keepsake, hold: KeptHold) -> None:
-        """Check a keepsake's own hold before it is held against anybody."""
+    def _fault_of(self, keepsake: Keepsake, hold: KeptHold) -> str | None:
+        """Say why a keepsake's own hold may not be held against anybody, or None if it may."""
         asked = replace(
             self.question, locators=(keepsake.locator,), keepsake=None, state_policy=None, expect="held", level="A1"
         )
         inner = verify(hold.bundle.encode(), asked)
-        row = hold.bundle.rows[0] if hold.bundle.rows else None
-        if inner.outcome != "holds" or row is None or (row.system, row.entry) != (hold.system, hold.entry):
-            raise _Stop(
-                "undecided",
-                Malformed("keepsake/hold", f"the keepsake's own hold in {hold.system} does not verify: {inner.reason}"),
-            )
+        if inner.outcome != "holds":
+            return inner.reason
+        row = hold.bundle.rows[0]
+        # A policy may pin several logs, and a hold in one is no promise of another.
+        shown = (hold.bundle.kind, inner.origin, row.system, row.entry)
+        if shown != ("hold", self.verdict.origin, hold.system, hold.entry):
+            return f"it is a {shown[0]} in {shown[2]} at entry {shown[3]} of log {shown[1]}"
+        return None
 
     def _rows(self) -> str:
         bundle = self.bundle

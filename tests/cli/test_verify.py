@@ -108,7 +108,12 @@ def test_of_several_bundles_the_gravest_decides(run: Any, tmp_path: Path) -> Non
         ("--holder", [], "--holder and --locator"),
         ("--locator", [], "--holder and --locator"),
         ("--policy", [], "--policy"),
-        (None, ["--keepsake", str(VECTORS / "ada.keepsake")], "leave --holder"),
+        ("--holder", ["--holder", "other.example", "--keepsake", str(VECTORS / "ada.keepsake")], "question/keepsake"),
+        (
+            "--locator",
+            ["--locator", "phone:+442079460018", "--keepsake", str(VECTORS / "ada.keepsake")],
+            "question/keepsake",
+        ),
         (None, ["--locator", "email:not an address"], "locator/email"),
         (None, ["--level", "A9"], "A9"),
         (None, ["--max-age", "soon"], "soon"),
@@ -128,6 +133,16 @@ def test_a_wrong_question_is_a_usage_error(
 
     assert (code, out) == (2, "")
     assert says in err
+
+
+def test_a_keepsake_goes_with_more_locators(run: Any, tmp_path: Path) -> None:
+    """A certificate may need more than the one locator of a keepsake; its own has to be among them."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    line += ["--keepsake", str(VECTORS / "ada.keepsake")]
+    _, alone, _ = run(*line)
+    _, more, _ = run(*line, "--locator", "phone:+442079460018")
+
+    assert (alone.split("\t")[0], more.split("\t")[2]) == ("holds", "index/other-locator\n")
 
 
 def test_a_policy_that_cannot_be_read_is_a_usage_error(run: Any, tmp_path: Path) -> None:

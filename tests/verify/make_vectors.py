@@ -238,8 +238,11 @@ def contradictions(case: Any) -> None:
     asked = {"policy": world.policy().encode().decode(), "now": world.now + 1}
     forged = json.loads((OUT / "ada.keepsake").read_text())
     forged["holds"][0]["entry"] -= 1
-    write("forged.keepsake", forged)
+    write("half-forged.keepsake", forged)
+    write("forged.keepsake", {**forged, "holds": forged["holds"][:1]})
     case("a keepsake contradicts", "forgetful", "refuted", "states/keepsake", keepsake="ada.keepsake", **asked)
+    desc = "a forged hold does not hide what another one proves"
+    case(desc, "forgetful", "refuted", "states/keepsake", keepsake="half-forged.keepsake", **asked)
     case("a forged keepsake does not", "forgetful", "undecided", "keepsake/hold", keepsake="forged.keepsake", **asked)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from attest.errors import Malformed
 from attest.formats.bundle import Bundle
 from attest.formats.checkpoint import Checkpoint, log_verifiers, sign_checkpoint
+from attest.formats.keepsake import Keepsake
 from attest.formats.policy import PolicyLog
 from attest.formats.state import PartyHead, State, SystemHead
 from attest.formats.statement import Descriptor, Predecessor
@@ -501,6 +502,51 @@ def test_a_forged_keepsake_accuses_nobody(story: Story) -> None:
     assert (verdict.outcome, verdict.code) == ("undecided", "keepsake/hold")
 
 
+def test_a_proven_hold_goes_before_an_unproven_one(story: Story) -> None:
+    """All holds of a keepsake are judged: one forged hold in front does not hide what another one proves."""
+    liar = World()
+    other = liar.admit("acme.example")
+    liar.systems(other, db="database", search="search")
+    liar.hold(other, "db", BOB)
+    for _ in range(8):
+        liar.epoch()
+    keepsake = story.world.keepsake(story.acme, ADA, "db", "search", size=story.all_hold)
+    forged = replace(keepsake.holds[0], entry=keepsake.holds[0].entry - 1)
+    first = replace(keepsake, holds=(forged, keepsake.holds[1]))
+    last = replace(keepsake, holds=(keepsake.holds[1], forged))
+    alone = replace(keepsake, holds=(forged,))
+
+    def code(kept: Keepsake) -> str:
+        return liar.ask(liar.bundle("lookup", other, ADA), other, ADA, keepsake=kept).code
+
+    assert (code(first), code(last), code(alone)) == ("states/keepsake", "states/keepsake", "keepsake/hold")
+
+
+def test_a_hold_in_another_log_accuses_nobody() -> None:
+    """With two logs pinned, a genuine hold in one is no contradiction in the other, whatever the keepsake says."""
+    there, here = World("there.example/log"), World("here.example/log")
+    holder = there.admit("acme.example")
+    there.systems(holder, db="database")
+    there.hold(holder, "db", ADA)
+    kept = replace(there.keepsake(holder, ADA, "db", size=there.epoch()), origin=here.origin)
+    same = here.admit("acme.example")
+    here.systems(same, db="database")
+    for _ in range(4):
+        here.epoch()
+    both = replace(here.policy(), logs=here.policy().logs + there.policy().logs)
+    verdict = here.ask(here.bundle("lookup", same, ADA), same, ADA, keepsake=kept, policy=both)
+
+    assert (verdict.outcome, verdict.code) == ("undecided", "keepsake/hold")
+
+
+@pytest.mark.parametrize(("holder", "asked"), [("other.example", (ADA,)), ("acme.example", (BOB,))])
+def test_a_keepsake_of_somebody_else_is_no_question(story: Story, holder: str, asked: tuple[str, ...]) -> None:
+    """A keepsake that is not about what is asked would be passed over in silence."""
+    keepsake = story.world.keepsake(story.acme, ADA, "db", size=story.all_hold)
+    with pytest.raises(Malformed, match="question/keepsake"):
+        story.world.ask(story.world.bundle("lookup", story.acme, BOB), holder, *asked, keepsake=keepsake)
+
+
 def test_an_old_keepsake_serves_under_a_newer_policy(story: Story) -> None:
     """A keepsake made before there were witnesses still asks: its own hold matters only where the map denies it."""
     world = World()
@@ -782,6 +828,8 @@ def test_every_code_of_a_verdict_is_in_the_spec() -> None:
     assert len(codes) > 40
     assert {code for code in codes if code not in page} - {
         "claim/holds",
+        "question/expect",
+        "question/keepsake",
         "question/level",
         "question/state-policy",
     } == set()

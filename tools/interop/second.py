@@ -33,7 +33,18 @@ SOURCES: Final = ROOT / "docs/examples"
 VECTORS: Final = ROOT / "tests/vectors"
 OWN_GO: Final = ROOT / "var/interop/go/go/bin/go"
 MUTATIONS: Final = 6000
-COMPARED: Final = ("claim", "anchor", "level", "origin", "size", "kind", "epoch_time", "existed_by", "ended", "predecessor")
+COMPARED: Final = (
+    "claim",
+    "anchor",
+    "level",
+    "origin",
+    "size",
+    "kind",
+    "epoch_time",
+    "existed_by",
+    "ended",
+    "predecessor",
+)
 # What several faults of one text can each be refused as: docs/spec/verify.md, Steps.
 READING: Final = re.compile(
     r"(json|encoding|note|cbor|statement)/.*|checkpoint/(lines|extension|origin)|bundle/kind|cosignature/time"
@@ -97,7 +108,9 @@ def _bytes(case: Case, draw: random.Random, _: list[Case]) -> None:
             case 0 if at < len(wire):
                 wire[at] ^= 1 << draw.randrange(8)
             case 1:
-                wire[at:at] = draw.choice((b" ", b",", b"}", b"\\u0000", b"\xff", b"0", b'"', b'"format": "attest-bundle/1",'))
+                wire[at:at] = draw.choice(
+                    (b" ", b",", b"}", b"\\u0000", b"\xff", b"0", b'"', b'"format": "attest-bundle/1",')
+                )
             case 2:
                 del wire[at : at + draw.choice((1, 2, 30, 5000))]
             case 3:
@@ -215,11 +228,15 @@ def _question(case: Case, draw: random.Random, cases: list[Case]) -> None:
             case 3:
                 asked["max_age"] = draw.choice((0, 1, 10, 10**6, 10**9))
             case 4:
-                asked["locators"] = draw.choice((other["locators"], [*asked["locators"], *other["locators"]], [], ["x"]))
+                asked["locators"] = draw.choice(
+                    (other["locators"], [*asked["locators"], *other["locators"]], [], ["x"])
+                )
             case 5:
                 asked["holder"] = draw.choice((other["holder"], "other.example", ""))
             case 6:
-                asked["policy"] = draw.choice((other["policy"], "quorum none\n", asked["state_policy"] or "quorum none\n"))
+                asked["policy"] = draw.choice(
+                    (other["policy"], "quorum none\n", asked["state_policy"] or "quorum none\n")
+                )
             case 7:
                 asked["state_policy"] = draw.choice((None, other["state_policy"], "quorum none\n", asked["policy"]))
             case 8:
