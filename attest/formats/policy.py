@@ -168,8 +168,9 @@ class Policy:
         Spec: docs/spec/policy.md#verdict.
         """
         signed = note if isinstance(note, SignedCheckpoint) else SignedCheckpoint.parse(note)
-        logs = verify_log_signatures(signed, [log.verifier for log in self.logs]) if self.logs else ()
+        # Before the logs: a bad line refutes, whoever else has not signed.
         seen = sorted(self._cosignatures(signed).items(), key=lambda pair: pair[1].time)
+        logs = verify_log_signatures(signed, [log.verifier for log in self.logs]) if self.logs else ()
         quorum, existed_by = self.quorum is None, None
         for count, (_, cosignature) in enumerate(seen, 1):
             if not quorum and self._met({name for name, _ in seen[:count]}):

@@ -12,7 +12,7 @@ from attest.crypto import commitment, keys, locators, vrf
 from attest.encoding import Hash, decode_cbor, labelled
 from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.bundle import FORMAT, Bundle, RowEvidence, StateProof
-from attest.formats.checkpoint import log_verifiers, verify_log_signatures
+from attest.formats.checkpoint import SignedCheckpoint, log_verifiers, verify_log_signatures
 from attest.formats.keepsake import FORMAT as KEEPSAKE
 from attest.formats.keepsake import Keepsake, KeptHold
 from attest.formats.policy import Policy, PolicyVerdict
@@ -156,8 +156,8 @@ class Verdict:
     kind: str = ""
     claim: Claim | None = None
     sentence: str = ""
-    anchor: Anchor = "unpinned"
-    level: str = "A0"
+    anchor: Anchor | None = None  # known from step 3 on
+    level: str | None = None  # known, as the claim is, from step 12 on; A0 is never given
     why_not_higher: str = ""
     steps: list[Step] = field(default_factory=list)
     systems: list[SystemResult] = field(default_factory=list)
@@ -291,23 +291,32 @@ class _Verification:
             raise Malformed("checkpoint/size", f"size {checkpoint.size}; the first checkpoint has size 2")
         if question.keepsake is not None and question.keepsake.origin != checkpoint.origin:
             raise Refuted("question/origin", f"the keepsake is of log {question.keepsake.origin}")
-        weighed = question.policy.check(self.bundle.checkpoint)
-        self.pinned = [verifier.public for verifier in weighed.logs]
-        verdict.existed_by = weighed.existed_by
+        # A bad line under either policy refutes, before anything is said to be missing.
+        weighed = _weighed(question.policy, self.bundle.checkpoint)
+        seen = None if question.state_policy is None else _weighed(question.state_policy, self.bundle.checkpoint)
+        if not question.policy.logs:
+            verdict.anchor = "unpinned"
+            raise _Stop("not-anchored", Untrusted("checkpoint/unpinned", "the policy pins no log key"))
+        if isinstance(weighed, Untrusted):
+            raise weighed
+        verdict.anchor, verdict.existed_by = weighed.anchor, weighed.existed_by
         verdict.witnesses = [witness.name for witness in weighed.witnesses]
-        verdict.anchor = weighed.anchor
-        if question.policy.quorum is not None and not weighed.quorum:
+        if not weighed.quorum:
             self._not_anchored("checkpoint/quorum", "the policy's quorum of witnesses is not met", weighed)
-        if question.state_policy is not None:
-            seen = question.state_policy.check(self.bundle.checkpoint)
-            if seen.existed_by is None:
-                self._not_anchored("checkpoint/state-quorum", "the quorum of state witnesses is not met", seen)
-            if verdict.anchor == "witnessed":
-                verdict.anchor = "state-checked"
-        if not weighed.logs:
-            error = Untrusted("checkpoint/unpinned", "the policy pins no log key")
-            raise _Stop("not-anchored", error)
+        self.pinned = [verifier.public for verifier in weighed.logs]
+        if seen is not None:
+            self._state_checked(seen)
         return f"{checkpoint.origin} at size {checkpoint.size}: {verdict.anchor}"
+
+    def _state_checked(self, seen: PolicyVerdict | Untrusted) -> None:
+        if isinstance(seen, Untrusted):
+            raise seen
+        # A quorum of none is met by nobody, and checks nothing.
+        if seen.existed_by is None:
+            self._not_anchored("checkpoint/state-quorum", "the quorum of state witnesses is not met", seen)
+        self.pinned += [verifier.public for verifier in seen.logs]
+        if self.verdict.anchor == "witnessed":
+            self.verdict.anchor = "state-checked"
 
     def _not_anchored(self, code: str, message: str, weighed: PolicyVerdict) -> NoReturn:
         names = ", ".join(witness.name for witness in weighed.witnesses) or "none"
@@ -706,6 +715,11 @@ class _Verification:
             raise Unavailable(
                 "freshness/clock", f"the checkpoint says {self.epoch.time}, the clock here {question.now}: check it"
             )
+        # A witness ahead of time would make the checkpoint fresh for as long.
+        if verdict.existed_by is not None and verdict.existed_by > question.now + CLOCK_SKEW:
+            raise Unavailable(
+                "freshness/clock", f"the witnesses say {verdict.existed_by}, the clock here {question.now}: check it"
+            )
         if self.bundle.kind in ("hold", "tombstone"):
             return "a past event does not age"
         since = verdict.existed_by if verdict.existed_by is not None else self.epoch.time
@@ -732,12 +746,13 @@ class _Verification:
 
     def _level(self) -> str:
         verdict = self.verdict
-        if LEVELS.index(verdict.level) < LEVELS.index(self.question.level):
+        level = verdict.level or "A0"
+        if LEVELS.index(level) < LEVELS.index(self.question.level):
             error = Untrusted(
                 "level/too-low", f"asked for {self.question.level}, reached {verdict.level}: {verdict.why_not_higher}"
             )
             raise _Stop("not-anchored", error)
-        return verdict.level
+        return level
 
 
 class _Stop(Exception):
@@ -759,8 +774,6 @@ _SHOWS: dict[str, tuple[Expect, ...]] = {
 
 def _level(verdict: Verdict) -> tuple[str, str]:
     """Return the level, and why it is not higher: a table over claim and anchor."""
-    if verdict.anchor == "unpinned":
-        return "A0", "no log key is pinned"
     if verdict.anchor == "logged":
         return "A1", "no quorum of independent witnesses has cosigned this checkpoint"
     if verdict.claim != "excluded":
@@ -781,9 +794,19 @@ def _system_of(encoded_head: bytes) -> str:
     return name
 
 
+def _weighed(policy: Policy, signed: SignedCheckpoint) -> PolicyVerdict | Untrusted:
+    try:
+        return policy.check(signed)
+    except Untrusted as error:
+        return error
+
+
 def _check_separate(policy: Policy, state_policy: Policy) -> None:
-    shared = {witness.verifier.public for witness in policy.witnesses} & {
-        witness.verifier.public for witness in state_policy.witnesses
-    }
-    if shared:
-        raise Malformed("question/state-policy", "a state witness signs with a key of its own, not with a witness's")
+    """Check that no witness of one policy stands in the other: who has checked what has to stay apart."""
+    for one, other in ((policy, state_policy), (state_policy, policy)):
+        witnesses = {witness.verifier.public for witness in one.witnesses}
+        stands = {log.verifier.public for log in other.logs} | {each.verifier.public for each in other.witnesses}
+        if witnesses & stands:
+            raise Malformed(
+                "question/state-policy", "a witness of one policy stands in the other: a key of its own for each"
+            )

@@ -17,11 +17,12 @@ from attest.errors import Malformed
 from attest.formats.bundle import Bundle
 from attest.formats.checkpoint import Checkpoint, log_verifiers, sign_checkpoint
 from attest.formats.keepsake import Keepsake
-from attest.formats.policy import PolicyLog
+from attest.formats.note import KeyType, NoteVerifier, sign_text
+from attest.formats.policy import Policy, PolicyLog, PolicyWitness
 from attest.formats.state import PartyHead, State, SystemHead
 from attest.formats.statement import Descriptor, Predecessor
 from attest.ledger.verify import DAY, STEPS
-from tests.verify.world import START, World, after_end, b64, policy_of
+from tests.verify.world import START, World, after_end, b64, key, policy_of
 
 ADA, BOB, EVE = "email:ada@example.org", "email:bob@example.org", "email:eve@example.org"
 
@@ -368,11 +369,11 @@ def small() -> tuple[World, Any, dict[str, Any]]:
 
 
 def test_without_a_pinned_key_nothing_is_anchored(small: Any) -> None:
-    """A policy without a log is A0, whatever the bundle says about itself."""
+    """A policy without a log anchors nothing, whatever the bundle says about itself."""
     world, acme, _ = small
     verdict = world.ask(world.bundle("lookup", acme, ADA), acme, ADA, policy=policy_of([], (), 0))
 
-    assert (verdict.outcome, verdict.code, verdict.level) == ("not-anchored", "checkpoint/unpinned", "A0")
+    assert (verdict.outcome, verdict.code, verdict.level) == ("not-anchored", "checkpoint/unpinned", None)
 
 
 def test_another_logs_key_does_not_anchor(small: Any) -> None:
@@ -446,6 +447,105 @@ def test_a_state_witness_key_is_its_own(small: Any) -> None:
             policy=policy,
             state_policy=policy_of([], ("wit.example/1",), 1),
         )
+
+
+def test_no_witness_of_one_policy_stands_in_the_other(small: Any) -> None:
+    """Not as a log either: a witness would check what it has signed as the log. Both may pin the same log."""
+    world, acme, _ = small
+    bundle = world.bundle("lookup", acme, ADA)
+    _, mldsa = log_verifiers(world.origin, world.note.public, world.mldsa.public)
+    witness = PolicyWitness("w", NoteVerifier.of("wit.example/pq", KeyType.MLDSA44, world.mldsa.public))
+    alone = Policy((), (witness,), (), "w")
+    pins = Policy((PolicyLog(mldsa),), (), (), None)
+    for policy, state_policy in ((pins, alone), (replace(alone, logs=world.policy().logs), pins)):
+        with pytest.raises(Malformed, match="question/state-policy"):
+            world.ask(bundle, acme, ADA, policy=policy, state_policy=state_policy)
+
+    world.cosign(world.size, "wit.example/1", "state.example/1")
+    asked = {
+        "policy": world.policy("wit.example/1", quorum=1),
+        "state_policy": replace(policy_of([], ("state.example/1",), 1), logs=world.policy().logs),
+    }
+    assert world.ask(world.bundle("lookup", acme, ADA), acme, ADA, level="A3", **asked).outcome == "holds"
+
+
+def test_a_state_policy_of_nobody_checks_nothing(small: Any) -> None:
+    """A quorum of none is met by nobody; a log key that a state policy pins has to sign and to stand in entry 0."""
+    world, acme, _ = small
+    world.cosign(world.size, "wit.example/1", "state.example/1")
+    bundle = world.bundle("lookup", acme, ADA)
+    witnessed = {"policy": world.policy("wit.example/1", quorum=1)}
+    nobody = world.ask(bundle, acme, ADA, state_policy=policy_of([], (), 0), **witnessed)
+    other = replace(policy_of([], ("state.example/1",), 1), logs=World("other.example/log").policy().logs)
+    foreign = world.ask(bundle, acme, ADA, state_policy=other, **witnessed)
+
+    assert (nobody.outcome, nobody.code, nobody.anchor) == ("not-anchored", "checkpoint/state-quorum", "witnessed")
+    assert (foreign.outcome, foreign.code, foreign.anchor) == ("not-anchored", "checkpoint/unsigned", "witnessed")
+
+
+def test_a_state_policys_log_key_stands_in_entry_0(small: Any) -> None:
+    """A second signature by a key that the log does not name contradicts it, whichever policy pins the key."""
+    world, acme, _ = small
+    world.cosign(world.size, "wit.example/1", "state.example/1")
+    second = key("second note key")
+    signed = world.checkpoints[world.size]
+    world.checkpoints[world.size] = signed.with_lines([sign_text(world.origin, second, signed.note.text)])
+    pinned = NoteVerifier.of(world.origin, KeyType.ED25519, second.public)
+    asked = {
+        "policy": world.policy("wit.example/1", quorum=1),
+        "state_policy": replace(policy_of([], ("state.example/1",), 1), logs=(PolicyLog(pinned),)),
+    }
+    verdict = world.ask(world.bundle("lookup", acme, ADA), acme, ADA, **asked)
+
+    assert (verdict.outcome, verdict.code) == ("refuted", "genesis/keys")
+
+
+def test_a_bad_line_refutes_before_a_missing_one_is_named(small: Any) -> None:
+    """A forged line of any listed key goes before an unsigned checkpoint, whichever policy lists which."""
+    world, acme, _ = small
+    world.cosign(world.size, "wit.example/1", "state.example/1")
+    signed = world.checkpoints[world.size]
+    lines = [
+        replace(line, signature=line.signature[:-1] + bytes([line.signature[-1] ^ 1]))
+        for line in signed.note.signatures
+        if line.name == "state.example/1"
+    ]
+    world.checkpoints[world.size] = signed.with_lines(lines)
+    bundle = world.bundle("lookup", acme, ADA)
+    state_policy = policy_of([], ("state.example/1",), 1)
+    unsigned, unpinned = World("other.example/log").policy(), policy_of([], (), 0)
+    for policy in (unsigned, unpinned, world.policy("wit.example/2", quorum=1)):
+        verdict = world.ask(bundle, acme, ADA, policy=policy, state_policy=state_policy)
+        assert (verdict.outcome, verdict.code) == ("refuted", "signature/invalid")
+    for policy in (replace(state_policy, logs=unsigned.logs), state_policy):
+        assert world.ask(bundle, acme, ADA, policy=policy).code == "signature/invalid"
+
+
+def test_a_witness_in_the_future_cannot_be_decided(small: Any) -> None:
+    """Its time would make the checkpoint fresh for as long as it lies ahead."""
+    world, acme, _ = small
+    world.cosign(world.size, "wit.example/1", time=world.now + 1000)
+    asked = {"policy": world.policy("wit.example/1", quorum=1)}
+    for kind, system in (("lookup", ""), ("hold", "db")):
+        bundle = world.bundle(kind, acme, ADA, system=system)
+        early = world.ask(bundle, acme, ADA, now=world.now + 699, **asked)
+        assert (early.outcome, early.code) == ("undecided", "freshness/clock")
+        assert world.ask(bundle, acme, ADA, now=world.now + 700, **asked).outcome == "holds"
+
+
+def test_what_no_step_has_shown_is_not_said(small: Any) -> None:
+    """The anchor is known from step 3 on, the claim and its level from step 12 on; before, they are null."""
+    world, acme, _ = small
+    bundle = world.bundle("lookup", acme, ADA)
+
+    def said(**asked: Any) -> tuple[Any, ...]:
+        verdict = world.ask(bundle, acme, ADA, **asked)
+        return verdict.code, verdict.anchor, verdict.level, verdict.claim
+
+    assert said(policy=policy_of([], (), 0)) == ("checkpoint/unpinned", "unpinned", None, None)
+    assert said(policy=World("other.example/log").policy()) == ("checkpoint/unsigned", None, None, None)
+    assert said(policy=world.policy("wit.example/1", quorum=1)) == ("checkpoint/quorum", "logged", None, None)
+    assert said(expect="held") == ("claim/not-held", "logged", "A1", "excluded")
 
 
 def test_a_level_not_reached_is_not_anchored(small: Any) -> None:
