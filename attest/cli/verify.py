@@ -165,11 +165,11 @@ def verify(
 def _judged(path: Path, question: Question) -> Verdict:
     """Judge a file. One that cannot be read is undecided, and the next one is judged all the same."""
     try:
-        return judge(read_file(path, MAX_BUNDLE), question)
+        with path.open("rb") as file:
+            # One byte too many is refused where it is parsed.
+            return judge(file.read(MAX_BUNDLE + 1), question)
     except OSError as error:
         return Verdict(code="file/unreadable", reason=f"{error.strerror}: {path}")
-    except Malformed as error:
-        return Verdict(code=error.code, reason=error.message)
 
 
 def _question(

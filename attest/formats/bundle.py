@@ -18,6 +18,7 @@ MAX_BUNDLE = 64 << 20  # bytes
 MAX_LOCATORS = 64
 MAX_SYSTEMS = 10_000
 _MANY = MAX_LOCATORS * MAX_SYSTEMS
+MAX_HEAD = 16_384  # bytes, of a head and of a descriptor
 _PATH = 63  # hashes
 
 
@@ -92,6 +93,11 @@ class Bundle:
         found = closed(value, "bundle", _BUNDLE)
         if found["kind"] not in KINDS:
             raise Malformed("bundle/kind", f"want one of {', '.join(KINDS)}")
+        if found["kind"] in ("hold", "tombstone"):
+            if found["systems"] or found["states"] or len(found["rows"]) != 1:
+                raise Malformed("bundle/kind", f"a {found['kind']} bundle has one row and no systems or states")
+        elif found["kind"] == "lookup" and found["rows"]:
+            raise Malformed("bundle/kind", "a lookup bundle has no rows")
         holder, vrf = found["holder"], found["vrf"]
         return cls(
             kind=found["kind"],
@@ -179,10 +185,19 @@ _BUNDLE = {
     "entries": many(
         lambda found, where: closed(found, where, {"position": integer, "entry": base64(), "path": _HASHES}), _MANY
     ),
-    "holder": lambda found, where: closed(found, where, {"party": text, "head": base64(), "proof": base64()}),
+    "holder": lambda found, where: closed(
+        found, where, {"party": text, "head": base64(limit=MAX_HEAD), "proof": base64()}
+    ),
     "vrf": lambda found, where: closed(found, where, {"suite": integer, "key": base64(32)}),
-    "locators": many(lambda found, where: closed(found, where, {"type": text, "proof": base64(80)}), MAX_LOCATORS),
-    "systems": many(lambda found, where: closed(found, where, {"head": base64(), "descriptor": base64()}), MAX_SYSTEMS),
+    "locators": many(
+        lambda found, where: closed(found, where, {"type": text, "proof": base64(80)}), MAX_LOCATORS, least=1
+    ),
+    "systems": many(
+        lambda found, where: closed(
+            found, where, {"head": base64(limit=MAX_HEAD), "descriptor": base64(limit=MAX_HEAD)}
+        ),
+        MAX_SYSTEMS,
+    ),
     "states": many(
         lambda found, where: closed(
             found, where, {"locator": integer, "system": text, "state": nullable(base64(49)), "proof": base64()}

@@ -6,12 +6,15 @@ Spec: docs/spec/encoding.md#json.
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, NoReturn
 
 from attest.encoding import MAX_INT, parse_base64, parse_utf8
 from attest.errors import Malformed
 
 Shape = Mapping[str, Callable[[Any, str], Any]]
+
+MAX_DEPTH = 100  # arrays and objects
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -35,6 +38,7 @@ def parse_json(encoded: bytes, limit: int) -> Any:
         # Half a surrogate pair has no UTF-8: it would pass for text here and fail wherever it is hashed or printed.
         if _SURROGATE.search(encoded):
             json.dumps(value, ensure_ascii=False).encode()
+        _check_depth(value)
         return value
     except UnicodeEncodeError:
         raise Malformed("encoding/utf8", "an escape for half a surrogate pair") from None
@@ -46,6 +50,17 @@ def parse_json(encoded: bytes, limit: int) -> Any:
 def write_json(value: Any) -> bytes:
     """Write JSON for people: indented, with a final newline."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _check_depth(value: Any) -> None:
+    # How deep a parser can go depends on the machine; what is refused must not.
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(MAX_DEPTH):
+        members = chain.from_iterable(each.values() if isinstance(each, dict) else each for each in level)
+        level = [member for member in members if isinstance(member, (dict, list))]
+        if not level:
+            return
+    raise Malformed("json/syntax", f"nested more than {MAX_DEPTH} deep")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,9 +108,16 @@ def integer(found: Any, where: str) -> int:
     return found
 
 
-def base64(size: int | None = None) -> Callable[[Any, str], bytes]:
-    """Read bytes, `size` of them if given."""
-    return lambda found, where: parse_base64(text(found, where), size)
+def base64(size: int | None = None, *, limit: int | None = None) -> Callable[[Any, str], bytes]:
+    """Read bytes, `size` of them, or at most `limit`, if given."""
+
+    def read(found: Any, where: str) -> bytes:
+        value = parse_base64(text(found, where), size)
+        if limit is not None and len(value) > limit:
+            raise Malformed("encoding/base64", f"{where}: {len(value)} bytes, at most {limit} are read")
+        return value
+
+    return read
 
 
 def nullable(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
@@ -103,12 +125,12 @@ def nullable(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     return lambda found, where: None if found is None else read(found, where)
 
 
-def many(read: Callable[[Any, str], Any], limit: int) -> Callable[[Any, str], tuple[Any, ...]]:
-    """Read a list of at most `limit` values."""
+def many(read: Callable[[Any, str], Any], limit: int, *, least: int = 0) -> Callable[[Any, str], tuple[Any, ...]]:
+    """Read a list of `least` to `limit` values."""
 
     def list_of(found: Any, where: str) -> tuple[Any, ...]:
-        if not isinstance(found, list) or len(found) > limit:
-            raise _wrong(where, f"a list of at most {limit}")
+        if not isinstance(found, list) or not least <= len(found) <= limit:
+            raise _wrong(where, f"a list of {least} to {limit}")
         return tuple(read(member, f"{where}[{n}]") for n, member in enumerate(found))
 
     return list_of

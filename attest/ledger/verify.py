@@ -11,7 +11,7 @@ from typing import Literal, NoReturn, TypeVar
 from attest.crypto import commitment, keys, locators, vrf
 from attest.encoding import Hash, decode_cbor, labelled
 from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
-from attest.formats.bundle import FORMAT, Bundle, RowEvidence, StateProof
+from attest.formats.bundle import FORMAT, MAX_BUNDLE, Bundle, RowEvidence, StateProof
 from attest.formats.checkpoint import SignedCheckpoint, log_verifiers, verify_log_signatures
 from attest.formats.keepsake import FORMAT as KEEPSAKE
 from attest.formats.keepsake import Keepsake, KeptHold
@@ -31,6 +31,7 @@ from attest.formats.state import (
     vrf_key_digest,
 )
 from attest.formats.statement import Descriptor, Epoch, Hold, Log, Party, PartyEnd, Statement, Tombstone, issuer_of
+from attest.formats.strict_json import parse_json
 from attest.merkle import sparse
 from attest.merkle.tree import leaf_hash, verify_inclusion
 
@@ -239,8 +240,6 @@ class _Verification:
             outcome, error = stop.outcome, stop.error
         except AttestError as problem:
             outcome, error = _outcome_of(problem), problem
-        except RecursionError:
-            outcome, error = "refuted", Malformed("bundle/depth", "nested too deeply")
         else:
             verdict.steps.append(Step(number, name, STEPS[name], True, name, "; ".join(found)))
             return
@@ -251,16 +250,24 @@ class _Verification:
     # --- the steps ---
 
     def _read(self, encoded: bytes, found: list[str]) -> None:
+        # What never claimed to be a bundle is not a forged one; a broken bundle is. The member `format` says what a
+        # file is, and only where there is none to read do the words at its beginning. A keepsake has bundles inside;
+        # given by mistake, it is no evidence of forgery.
         try:
-            self.bundle = Bundle.parse(encoded)
+            value = parse_json(encoded, MAX_BUNDLE)
         except Malformed as error:
-            # What never claimed to be a bundle is not a forged one; a broken bundle is.
             start = encoded[:4096]
-            # A keepsake has bundles inside; given by mistake, it is no evidence of forgery.
             if FORMAT.encode() not in start or KEEPSAKE.encode() in start:
-                hint = "this is not an attest bundle; `attest show FILE` tells what it is"
-                raise _Stop("undecided", Malformed("bundle/format", error.message, hint=hint)) from None
+                raise _no_bundle(error) from None
             raise
+        try:
+            self.bundle = Bundle.from_json(value)
+        except Malformed as error:
+            if error.code == "bundle/format":
+                raise _no_bundle(error) from None
+            raise
+        checkpoint = self.bundle.checkpoint.checkpoint
+        self.verdict.origin, self.verdict.size = checkpoint.origin, checkpoint.size
         self.verdict.kind = self.bundle.kind
         found.append(f"a {self.bundle.kind} bundle of {len(self.bundle.entries)} entries")
 
@@ -274,19 +281,14 @@ class _Verification:
             raise Refuted(
                 "question/kind", f"a {bundle.kind} bundle cannot show `{self.expect}`; ask for a lookup bundle"
             )
-        if bundle.kind in ("hold", "tombstone"):
-            if len(question.locators) != 1 or len(bundle.locators) != 1:
-                raise Refuted("question/locators", f"a {bundle.kind} bundle answers for exactly one locator")
-            if bundle.systems or bundle.states or len(bundle.rows) != 1:
-                raise Malformed("bundle/kind", f"a {bundle.kind} bundle has one row and no systems or states")
-        elif bundle.kind == "lookup" and bundle.rows:
-            raise Malformed("bundle/kind", "a lookup bundle has no rows")
+        one = len(question.locators) == len(bundle.locators) == 1
+        if bundle.kind in ("hold", "tombstone") and not one:
+            raise Refuted("question/locators", f"a {bundle.kind} bundle answers for exactly one locator")
         return f"asked: is it {self.expect}"
 
     def _checkpoint(self) -> str:
         verdict, question = self.verdict, self.question
         checkpoint = self.bundle.checkpoint.checkpoint
-        verdict.origin, verdict.size = checkpoint.origin, checkpoint.size
         if checkpoint.size < 2:
             raise Malformed("checkpoint/size", f"size {checkpoint.size}; the first checkpoint has size 2")
         if question.keepsake is not None and question.keepsake.origin != checkpoint.origin:
@@ -792,6 +794,11 @@ def _system_of(encoded_head: bytes) -> str:
     if not isinstance(name, str):
         raise Malformed("head/fields", "want a system head, which names its system")
     return name
+
+
+def _no_bundle(error: Malformed) -> _Stop:
+    hint = "this is not an attest bundle; `attest show FILE` tells what it is"
+    return _Stop("undecided", Malformed("bundle/format", error.message, hint=hint))
 
 
 def _weighed(policy: Policy, signed: SignedCheckpoint) -> PolicyVerdict | Untrusted:

@@ -322,6 +322,8 @@ def test_json_is_read_as_it_is_written(value, escaped):
         (b'"\x01"', "json/syntax"),
         (b"[" * 50_000, "json/syntax"),
         (b'{"a":' * 15_000, "json/syntax"),
+        (b"[" * 101 + b"]" * 101, "json/syntax"),
+        (b'{"a":' * 100 + b"[]" + b"}" * 100, "json/syntax"),
         (b"01", "json/syntax"),
         (b"+1", "json/syntax"),
         (b"NaN", "json/number"),
@@ -353,6 +355,7 @@ def test_json_that_others_read_differently_is_refused(encoded, code):
 
 def test_pairs_of_surrogates_are_one_character():
     """Escaped, as JavaScript writes them; and an escaped backslash in front is no escape."""
+    assert strict_json.parse_json(b"[" * 100 + b"1" + b"]" * 100, LIMIT) != []
     assert strict_json.parse_json(b'["\\ud83d\\ude00", "\\\\ud800"]', LIMIT) == ["\U0001f600", "\\ud800"]
 
 

@@ -852,7 +852,8 @@ def test_entry_0_must_name_the_pinned_key() -> None:
 def test_what_is_not_a_bundle_cannot_be_decided(story: Story) -> None:
     """Foreign files are not forgeries; a broken bundle is."""
     whole = json.dumps(story.world.bundle("lookup", story.acme, ADA)).encode()
-    for foreign in (b"", b"hello", b"\xff\xfe", b"{}", b'{"format": "other/1"}', b"[" * 5000, b"0" * 5000):
+    deep = b"[" * 5000, b"[" * 200 + b"]" * 200
+    for foreign in (b"", b"hello", b"\xff\xfe", b"{}", b'{"format": "other/1"}', *deep):
         assert story.world.ask({}, story.acme, ADA, encoded=foreign or b" ").outcome == "undecided"
     keepsake = story.world.keepsake(story.acme, ADA, "db", size=story.all_hold).encode()
     assert story.world.ask({}, story.acme, ADA, encoded=keepsake).outcome == "undecided"
@@ -863,6 +864,63 @@ def test_what_is_not_a_bundle_cannot_be_decided(story: Story) -> None:
         whole.replace(b'"kind"', b'"format": "attest-bundle/1", "kind"', 1),
     ):
         assert story.world.ask({}, story.acme, ADA, encoded=broken).outcome == "refuted"
+
+
+def test_the_format_member_says_what_a_file_is(story: Story) -> None:
+    """Of a JSON object its member `format`, wherever it stands; of what is none, the words at its beginning."""
+    honest = story.world.bundle("lookup", story.acme, ADA)
+
+    def code(value: Any, *, cut: int = 0) -> str:
+        encoded = json.dumps(value).encode()
+        verdict = story.world.ask({}, story.acme, ADA, encoded=encoded[: len(encoded) - cut])
+        assert (verdict.outcome == "undecided") == (verdict.code == "bundle/format")
+        return verdict.code
+
+    last = {**{name: part for name, part in honest.items() if name != "format"}, "format": "attest-bundle/1"}
+    assert code(last) == "claim/holds"
+    assert code({**last, "kind": "proof"}) == "bundle/kind"
+    assert code({**last, "checkpoint": "attest-keepsake/1"}) == "note/blank-line"
+    assert code({**honest, "format": "other/1", "kind": "attest-bundle/1"}) == "bundle/format"
+    assert code({**honest, "format": ["attest-bundle/1"]}) == "bundle/format"
+    assert code([honest]) == "bundle/format"
+    assert code(honest, cut=1) == "json/syntax"
+    assert code(last, cut=1) == "bundle/format"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ("locators", [], "json/field"),
+        ("locators", [{"type": "phone", "proof": b64(bytes(80))}] * 65, "json/field"),
+        ("holder/head", b64(bytes(16_385)), "encoding/base64"),
+        ("systems/0/head", b64(bytes(16_385)), "encoding/base64"),
+        ("systems/0/descriptor", b64(bytes(16_385)), "encoding/base64"),
+        ("systems", [{"head": "", "descriptor": ""}] * 10_001, "json/field"),
+        ("entries/0/path", [b64(bytes(32))] * 64, "json/field"),
+        ("entries/0/path/0", b64(bytes(31)), "encoding/base64"),
+        ("vrf/key", b64(bytes(33)), "encoding/base64"),
+        ("locators/0/proof", b64(bytes(79)), "encoding/base64"),
+        ("states/0/state", b64(bytes(50)), "encoding/base64"),
+    ],
+)
+def test_a_bundle_has_limits(story: Story, path: str, value: Any, code: str) -> None:
+    """Sizes and counts are judged where the file is read, before anything is computed from it."""
+    bundle = story.world.bundle("lookup", story.acme, ADA)
+    edit(bundle, path, value)
+    verdict = story.world.ask({}, story.acme, ADA, encoded=json.dumps(bundle).encode())
+
+    assert (verdict.outcome, verdict.code, verdict.steps[-1].name) == ("refuted", code, "bundle")
+
+
+def test_a_kind_shows_in_what_a_bundle_has(story: Story) -> None:
+    """Rows of a look-up, or a second row of a hold, are no bundle at all, whatever was asked."""
+    bundle = story.world.bundle("hold", story.acme, ADA, system="db")
+    bundle["rows"] *= 2
+    verdict = story.world.ask({}, "other.example", ADA, encoded=json.dumps(bundle).encode())
+
+    assert (verdict.code, verdict.steps[-1].name) == ("bundle/kind", "bundle")
+    with pytest.raises(Malformed, match="bundle/kind"):
+        Bundle.from_json(bundle)
 
 
 def leaves_of(value: Any, path: str = "") -> list[str]:
