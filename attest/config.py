@@ -1,9 +1,11 @@
 """Configuration: one file, `attest.toml`, and `ATTEST_*` over it, validated whole before anything starts."""
 
+import contextlib
+import fcntl
 import os
 import secrets
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -107,6 +109,8 @@ class Config:
             problems.append("quiet_interval_s: shorter than epoch_interval_s")
         if self.promise_s < 4 * self.epoch_interval_s:
             problems.append("promise_s: want at least four times epoch_interval_s")
+        if self.witness_timeout_s >= self.lease_s:
+            problems.append("witness_timeout_s: want less than lease_s, or the lease is lost while witnesses are asked")
         places = [self.path(self.public), self.path(self.private), self.path(self.keys)]
         if len(set(places)) < len(places):
             problems.append("public, private, keys: want three directories")
@@ -159,6 +163,17 @@ def write_config(config: Config, path: Path) -> None:
         if value is not None and (name in shown or value != defaults[name]):
             lines.append(f"{name} = {value if isinstance(value, int | float) else _quoted(str(value))}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep other processes that take the same directory's lock out of a block."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_aside(path: Path, content: bytes) -> None:

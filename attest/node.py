@@ -680,6 +680,10 @@ class Node:
         """Raises `Unavailable` while nothing may be acknowledged."""
         if self._fault is not None and self._fault.code in ("sequencer/rolled-back", "sequencer/forked"):
             raise Unavailable(self._fault.code, "this log is stopped; its operator has to look at it")
+        if self._fault is not None and self._fault.code == "witness/quorum":
+            raise Unavailable(
+                self._fault.code, "nothing is published until more witnesses answer", hint="try again later"
+            )
         last = self.view.record.time
         if self._clock() < last - CLOCK_BEHIND_S:
             raise Unavailable("clock/behind", f"our clock is over {CLOCK_BEHIND_S} s behind the last epoch of {last}")
@@ -1241,6 +1245,8 @@ class Node:
         """Finish the step in progress, write a snapshot, let another process have the lease. Twice is fine."""
         self._stopping.set()
         self._wake.set()
+        if self._witnesses is not None:
+            self._witnesses.close()
         for thread in self._threads:
             thread.join()
         self._threads = []

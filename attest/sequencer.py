@@ -298,11 +298,6 @@ class Sequencer:
         while self._alarms:
             self._look_into(self._alarms[0], now)
             del self._alarms[0]
-        if self._stopped is not None:
-            for name, evidence in list(self._evidence.items()):
-                self._history.private.put([(name, evidence)])
-                del self._evidence[name]
-            raise self._stopped
         changed = []
         for each in self._witnesses.standings():
             code, problem = (None, None) if each.problem is None else (each.problem.code, each.problem.message[:1000])
@@ -316,6 +311,11 @@ class Sequencer:
             cosigned.record(self._db, stored, changed)
             self._standings.update({each.url: each for each in changed})
             self._cosigned = []
+        if self._stopped is not None:
+            for name, evidence in list(self._evidence.items()):
+                self._history.private.put([(name, evidence)])
+                del self._evidence[name]
+            raise self._stopped
 
     def _look_into(self, alarm: Alarm, now: int) -> None:
         """Sign nothing any more, if a witness has indeed seen what our database does not have."""

@@ -148,6 +148,7 @@ class Witnesses:
         self._proofs = _Proofs(read)
         self._cosigned: list[Cosigned] = []
         self._alarms: list[Alarm] = []
+        self._closed = False
         self._offered: Checkpoint | None = None
         self._met: tuple[int, set[NoteVerifier]] = (0, set())  # who has cosigned the newest size
         self.timeout_s = timeout_s
@@ -181,7 +182,7 @@ class Witnesses:
         size = signed.checkpoint.size
 
         def done() -> bool:
-            return self._quorum(size) or bool(self._alarms) or not self._awaited(size)
+            return self._closed or self._quorum(size) or bool(self._alarms) or not self._awaited(size)
 
         with self._changed:
             if not self._changed.wait_for(done, self._wait_s):
@@ -194,7 +195,9 @@ class Witnesses:
         size = signed.checkpoint.size
         with self._changed:
             self._changed.wait_for(
-                lambda: bool(self._alarms) or all(worker.answered_size >= size for worker in self._workers),
+                lambda: (
+                    self._closed or bool(self._alarms) or all(worker.settled_size >= size for worker in self._workers)
+                ),
                 self.timeout_s,
             )
 
@@ -208,10 +211,13 @@ class Witnesses:
     def standings(self) -> list[Standing]:
         """Tell how we stand with each witness."""
         with self._changed:
-            return [Standing(worker.endpoint, worker.size, worker.problem) for worker in self._workers]
+            return [Standing(worker.endpoint, worker.size, worker.standing(self.timeout_s)) for worker in self._workers]
 
     def close(self) -> None:
-        """Ask nobody any more. A request on its way is not waited for."""
+        """Ask nobody any more, and let nobody wait. A request on its way is not waited for."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for worker in self._workers:
             worker.stop()
 
@@ -231,6 +237,9 @@ class Witnesses:
         """Take the outcome of one attempt."""
         with self._changed:
             worker.answered_size = max(worker.answered_size, offer.size)
+            # A state witness says "not yet" after it has looked at the size, any other before.
+            if not isinstance(problem, _Busy) or worker.endpoint.assesses:
+                worker.settled_size = max(worker.settled_size, offer.size)
             worker.prompt = problem is None and took_s <= self._wait_s
             known = worker.problem
             worker.problem = problem
@@ -249,9 +258,9 @@ class Witnesses:
             self._changed.notify_all()
         self._notify()
 
-    def proof(self, old: int, new: int) -> list[Hash]:
-        """Return the consistency proof between two sizes."""
-        return self._proofs.get(old, new)
+    def proof(self, old: int, checkpoint: Checkpoint) -> list[Hash]:
+        """Return the consistency proof from a size to a checkpoint. Raises `Unavailable`: `store/…`."""
+        return self._proofs.get(old, checkpoint.size, checkpoint.root)
 
 
 class _Proofs:
@@ -263,15 +272,25 @@ class _Proofs:
         self._new = 0
         self._known: dict[int, list[Hash]] = {}
 
-    def get(self, old: int, new: int) -> list[Hash]:
+    def get(self, old: int, new: int, root: Hash) -> list[Hash]:
         if old in (0, new):
             return []
         with self._lock:
             if new != self._new:
                 self._new, self._known = new, {}
             if old not in self._known:
-                self._known[old] = tree.consistency_path(old, new, self._read(new))
+                self._known[old] = self._prove(old, new, root)
             return self._known[old]
+
+    def _prove(self, old: int, new: int, root: Hash) -> list[Hash]:
+        read = self._read(new)
+        path = tree.consistency_path(old, new, read)
+        # A damaged tile of ours must not look like another history of a witness.
+        try:
+            tree.verify_consistency(old, tree.Frontier.read(old, read).root(), new, root, path)
+        except AttestError:
+            raise Unavailable("store/damaged", f"the tiles do not lead from {old} entries to {new}") from None
+        return path
 
 
 class _Worker:
@@ -280,7 +299,9 @@ class _Worker:
     def __init__(self, owner: Witnesses, endpoint: Endpoint, size: int, connect: Connect, clock: Clock) -> None:
         self.endpoint = endpoint
         self.size = size  # the largest it is known to have cosigned
-        self.answered_size = 0  # the largest offer it has answered, or not answered for good
+        self.answered_size = 0  # the largest offer it has answered in any way, or proved unreachable
+        self.settled_size = 0  # the same, without "not now"
+        self.asking_since: float | None = None  # of the monotonic clock
         self.prompt = True  # worth waiting for
         self.problem: AttestError | None = None
         self._owner = owner
@@ -299,6 +320,12 @@ class _Worker:
                 self._thread.start()
             self._awake.notify_all()
 
+    def standing(self, timeout_s: float) -> AttestError | None:
+        since = self.asking_since
+        if self.problem is None and since is not None and time.monotonic() - since > timeout_s:
+            return Unavailable("witness/unreachable", f"no answer for more than {timeout_s} s")
+        return self.problem
+
     def stop(self) -> None:
         with self._awake:
             self._stopped = True
@@ -312,14 +339,14 @@ class _Worker:
             while (offer := self._next(offer, done=done)) is not None:
                 found: list[Cosigned] = []
                 problem: AttestError | None = None
-                began = time.monotonic()
+                self.asking_since = began = time.monotonic()
                 try:
                     found = _Attempt(self, self._owner, http, offer, int(self._clock())).run()
                 except AttestError as error:
                     problem = error
                 except Exception as error:  # whatever it is, it must not end the thread that asks
                     problem = Unavailable("witness/unreachable", f"{self.endpoint.url}: {type(error).__name__}")
-                done = problem is None
+                done, self.asking_since = problem is None, None
                 self._owner.answered(self, offer, found, problem, time.monotonic() - began)
                 if problem is None:
                     pause = _FIRST_PAUSE_S
@@ -391,7 +418,7 @@ class _Attempt:
         raise Malformed("witness/answer", f"it named another size {_TRIES} times")
 
     def _post(self, old: int) -> tuple[int, httpx.Headers, bytes]:
-        proof = self.owner.proof(old, self.offer.size)
+        proof = self.owner.proof(old, self.offer.signed.checkpoint)
         lines = "".join(f"{encode_base64(node)}\n" for node in proof)
         self.sent = f"old {old}\n{lines}\n{self.offer.signed.encode().decode()}"
         headers = {"Content-Type": "text/plain; charset=utf-8"}
@@ -454,7 +481,9 @@ class _Attempt:
             return _Busy("witness/busy", f"HTTP {status}: {said}", retry_after_s=min(after, _LONGEST_PAUSE_S))
         # The proof is ours and right: what it leads from is not what the witness has cosigned.
         same = old == self.offer.size
-        if (status == 422 and old and (same or not self.endpoint.assesses)) or (status == 409 and same):
+        # A state witness says with its first word whether it means the tree or what is in it.
+        tree_only = not self.endpoint.assesses or said.startswith("consistency/")
+        if (status == 422 and old and (same or tree_only)) or (status == 409 and same):
             return self._forked(status, headers, body)
         if status == 422 and self.endpoint.assesses:
             return Refuted("witness/refuted", f"the state witness refuses this epoch: {said}")

@@ -4,6 +4,7 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import httpx
 
 from attest.cli import output
 from attest.cli.verify import read_file
-from attest.config import FILE, Config, read_passphrase, write_aside, write_config
+from attest.config import FILE, Config, locked, read_passphrase, write_aside, write_config
 from attest.crypto.keys import thumbprint
 from attest.encoding import Hash, parse_base64url, parse_hex, sha256
 from attest.errors import Conflict, Malformed, Refuted, Unavailable
@@ -241,9 +242,14 @@ def status(directory: Path, as_json: bool) -> None:
         for each in found["witnesses"]:
             kind = "state-witness" if each["state"] else "witness"
             fault = each["problem"] and f"{each['problem']}: {said.get(each['url'], '')}"
-            output.line(
-                kind, each["url"], f"size {each['size']}", fault or "cosigns" if each["since"] else "not asked yet"
+            stands = (
+                "cosigns"
+                if each["size"] == found["size"]
+                else "cosigned an older one"
+                if each["size"]
+                else "nothing yet"
             )
+            output.line(kind, each["url"], f"size {each['size']}", fault or stands)
 
 
 @operator.group()
@@ -263,15 +269,7 @@ def add(directory: Path, name: str, url: str, vkeys: tuple[str, ...], state: boo
 
     All keys of one witness count as one. `attest serve` reads the policy files when it starts.
     """
-    config = Config.load(directory)
-    main = _policy(config.path(config.policy))
-    place = config.path(config.state_policy if state else config.policy)
-    policy = add_witness(
-        _policy(place) if place.exists() else Policy(main.logs, (), (), None), name, url, vkeys, quorum
-    )
-    write_aside(place, policy.encode())
-    output.line("policy", place)
-    output.line("policy-sha256", sha256(policy.encode()).hex())
+    _rewrite(Config.load(directory), lambda policy: add_witness(policy, name, url, vkeys, quorum), state=state)
 
 
 @witness.command("remove")
@@ -281,12 +279,20 @@ def add(directory: Path, name: str, url: str, vkeys: tuple[str, ...], state: boo
 @click.option("--quorum", type=click.IntRange(1), help="how many witnesses are a quorum; by default more than half")
 def remove_(directory: Path, name: str, state: bool, quorum: int | None) -> None:
     """Ask the witness NAME no more. Its cosignatures stay, and count no longer for those who take over the policy."""
-    config = Config.load(directory)
-    place = config.path(config.state_policy if state else config.policy)
-    policy = remove_witness(_policy(place), name, quorum)
-    write_aside(place, policy.encode())
+    _rewrite(Config.load(directory), lambda policy: remove_witness(policy, name, quorum), state=state)
+
+
+def _rewrite(config: Config, change: Callable[[Policy], Policy], *, state: bool) -> None:
+    """Change a policy file; one after the other, if several want to. Comments are not kept."""
+    with locked(config.directory):
+        main = _policy(config.path(config.policy))
+        place = config.path(config.state_policy if state else config.policy)
+        policy = change(_policy(place) if place.exists() else Policy(main.logs, (), (), None))
+        write_aside(place, policy.encode())
     output.line("policy", place)
     output.line("policy-sha256", sha256(policy.encode()).hex())
+    for group in policy.groups[-1:]:
+        output.line("quorum", f"{group.threshold} of {len(group.members)}", *group.members)
 
 
 def _policy(path: Path) -> Policy:

@@ -222,7 +222,8 @@ def add_witness(policy: Policy, name: str, url: str, vkeys: Sequence[str], quoru
     """Return the policy with one more witness.
 
     Args:
-        quorum: how many witnesses it takes from now on; None: more than half.
+        quorum: how many witnesses it takes from now on; None: more than half, or as many as it took if that was another
+            number.
 
     Raises:
         Malformed: `policy/…`, `note/…`; `policy/by-hand`, its groups are not those that this function makes.
@@ -283,7 +284,13 @@ def _with(
 ) -> Policy:
     if not members:
         return Policy(policy.logs, (), (), None)
-    counted = PolicyGroup(ALL, len(members) // 2 + 1 if quorum is None else quorum, tuple(members))
+    known = next((group for group in policy.groups if group.name == ALL), None)
+    if quorum is None:
+        quorum = len(members) // 2 + 1
+        # What somebody chose is not lowered in passing.
+        if known is not None and known.threshold != len(known.members) // 2 + 1:
+            quorum = min(known.threshold, len(members))
+    counted = PolicyGroup(ALL, quorum, tuple(members))
     changed = Policy(policy.logs, witnesses, (*keys, counted), ALL)
     try:
         wire = changed.encode()

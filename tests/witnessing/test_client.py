@@ -429,7 +429,9 @@ def test_witnesses_are_added_and_removed(watched: Watched) -> None:
         ("b", 1, ("b.1", "b.2")),
         ("witnesses", 2, ("a", "b")),
     ]
-    assert remove_witness(two, "b") == one
+    assert remove_witness(two, "b", 1) == one
+    three = add_witness(add_witness(log, "a", a.url, [a.vkey]), "b", b.url, [b.vkey], 1)
+    assert add_witness(three, "c", c.url, [c.vkey]).groups[-1].threshold == 1, "a chosen quorum is kept"
     assert remove_witness(one, "a") == log
     assert watched.node._endpoints[0].names == ("w0.example/w",)
     for wrong, code in (

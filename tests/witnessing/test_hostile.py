@@ -267,3 +267,73 @@ def test_evidence_is_what_was_sent_and_answered(older: Watched) -> None:
     for each in found:
         note = each["request"].partition("\n\n")[2]
         assert SignedCheckpoint.parse(note).checkpoint.origin == ORIGIN == each["origin"]
+
+
+def test_not_now_is_no_answer_before_anything_is_signed(older: Watched) -> None:
+    """A witness that is busy at the start is asked again before the log goes on."""
+    said: dict[str, int] = {}
+
+    def busy_once(self: StockWitness, _request: httpx.Request, honest: httpx.Response) -> httpx.Response:
+        said[self.name] = said.get(self.name, 0) + 1
+        return httpx.Response(429, text="later") if said[self.name] == 1 else honest
+
+    for witness in older.witnesses:
+        witness.answer = busy_once
+    with pytest.raises(Unavailable, match="sequencer/rolled-back"):
+        older.node.step()
+
+
+def test_a_state_witness_says_whether_it_means_the_tree(watched: Watched) -> None:
+    """`consistency/…` in its answer is another history, whatever else it may refuse."""
+    watched.name(watched.witnesses[1:2], state=True)
+    watched.name(watched.witnesses[:1])
+    watched.node.stop()
+    watched.world.restart()
+    watched.say()
+    eventually(lambda: watched.node.step() and watched.node.view.checked)
+    watched.witnesses[1].answer = lambda *_: httpx.Response(422, text="consistency/proof\n")
+    watched.world.submit(watched.acme.systems(descriptor("x")))
+    watched.world.clock.advance()
+
+    def stopped() -> bool:
+        try:
+            watched.node.step()
+        except AttestError as error:
+            return error.code == "sequencer/forked"
+        return False
+
+    eventually(stopped)
+
+
+def test_a_damaged_tile_of_ours_is_no_fork_of_theirs(watched: Watched) -> None:
+    for _ in range(4):
+        watched.say()
+    eventually(lambda: watched.node.step() and signers(watched) == everybody(watched))
+    witness = watched.witnesses[0]
+    read = watched.node._witnesses._proofs._read  # type: ignore[union-attr]
+
+    def damaged(size: int) -> Any:
+        inner = read(size)
+        return lambda wanted: [bytes([node[0] ^ 1]) + node[1:] for node in inner(wanted)]
+
+    watched.node._witnesses._proofs._read = damaged  # type: ignore[union-attr]
+    watched.say()
+    eventually(lambda: watched.node.step() and watched.node.log_view()["witnesses"][0]["problem"])
+    assert watched.node.log_view()["witnesses"][0]["problem"] == "store/damaged"
+    assert not watched.evidence()
+    watched.node._witnesses._proofs._read = read  # type: ignore[union-attr]
+    watched.say()
+    eventually(lambda: watched.node.step() and witness.size == watched.node.view.size)
+
+
+def test_while_a_quorum_is_missing_nothing_is_promised(tmp_path: Path) -> None:
+    with watched_log(tmp_path, unwitnessed="hold") as watched:
+        watched.say()
+        for witness in watched.witnesses:
+            dead(witness)
+        watched.world.submit(watched.acme.systems(descriptor("x")))
+        watched.world.clock.advance()
+        with pytest.raises(Unavailable):
+            watched.node.step()
+        with pytest.raises(Unavailable, match="witness/quorum"):
+            watched.node.submit(watched.acme.systems(descriptor("y")).entry)
