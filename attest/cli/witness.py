@@ -18,6 +18,7 @@ from attest.config import read_passphrase
 from attest.encoding import encode_base64
 from attest.errors import AttestError, Conflict, Malformed
 from attest.formats.note import NoteVerifier
+from attest.store import witnessed
 from attest.store.db import Database
 from attest.witness import loglist
 from attest.witness.app import create_app
@@ -176,6 +177,19 @@ def _shown(log: Standing) -> dict[str, Any]:
         "time": None if cosigned is None else datetime.fromtimestamp(cosigned.time, UTC).isoformat(),
         "forks": log.forks,
     }
+
+
+@witness.command()
+@_directory
+@click.argument("origin")
+def forks(directory: Path, origin: str) -> None:
+    """Print what the log ORIGIN has signed against itself: the checkpoint we cosigned, and the other one."""
+    with _database(Settings.load(directory)) as db, db.read() as transaction:
+        kept = witnessed.kept_forks(transaction, origin)
+    for fork in kept:
+        for note in (fork.cosigned, fork.checkpoint):
+            if note is not None:
+                output.text(note)
 
 
 @witness.command()

@@ -15,8 +15,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from attest.encoding import Hash
 from attest.errors import AttestError, Conflict
+from attest.formats.checkpoint import Checkpoint
 from attest.store import db, register
 from attest.store.db import Database, Transaction, insert_if_new
 
@@ -38,6 +38,7 @@ forks = sa.Table(
     sa.Column("root", sa.LargeBinary, primary_key=True),
     sa.Column("time", _Big, nullable=False),
     sa.Column("checkpoint", sa.Text, nullable=False),
+    sa.Column("cosigned", sa.Text),  # what it contradicts; null where it contradicts itself
 )
 
 _REPLACE: Final = (
@@ -52,11 +53,27 @@ def origins(transaction: Transaction) -> list[str]:
     return list(transaction.execute(sa.select(db.register.c.origin).order_by(db.register.c.origin)).scalars())
 
 
-def keep_fork(transaction: Transaction, origin: str, size: int, root: Hash, time: int, checkpoint: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Two checkpoints of one size that a log signed, as notes."""
+
+    checkpoint: str
+    cosigned: str | None  # what we had cosigned; None: the empty tree with another root, which contradicts itself
+
+
+def keep_fork(transaction: Transaction, signed: Checkpoint, fork: Fork, time: int) -> None:
     """Keep a log's signed contradiction, unless it or enough others are kept already."""
-    if fork_count(transaction, origin) < _FORKS:
-        values = {"origin": origin, "size": size, "root": root, "time": time, "checkpoint": checkpoint}
-        insert_if_new(transaction, forks, values)
+    if fork_count(transaction, signed.origin) < _FORKS:
+        place = {"origin": signed.origin, "size": signed.size, "root": signed.root}
+        notes = {"checkpoint": fork.checkpoint, "cosigned": fork.cosigned}
+        insert_if_new(transaction, forks, {**place, "time": time, **notes})
+
+
+def kept_forks(transaction: Transaction, origin: str) -> list[Fork]:
+    """List a log's contradictions, the smallest first."""
+    columns = forks.c.checkpoint, forks.c.cosigned
+    kept = transaction.execute(sa.select(*columns).where(forks.c.origin == origin).order_by(forks.c.size, forks.c.root))
+    return [Fork(checkpoint, cosigned) for checkpoint, cosigned in kept]
 
 
 def fork_count(transaction: Transaction, origin: str) -> int:

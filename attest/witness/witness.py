@@ -7,7 +7,7 @@ Spec: C2SP tlog-witness; docs/spec/witness.md.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final, Protocol
@@ -124,6 +124,7 @@ class Witness:
         self._known: dict[str, Cosigned] = {}  # what was stored when we last looked
         with database.read() as transaction:
             self._origins = {_digest(origin): origin for origin in witnessed.origins(transaction)}
+        self._listed: Mapping[str, Followed] = {}  # whose digests are among them
 
     @property
     def assesses(self) -> bool:
@@ -166,17 +167,19 @@ class Witness:
                 except AttestError as error:
                     # What is in memory was true once: another process may have gone on, or stored in our place.
                     if self._read(log.origin) == known:
-                        self._refuse(log, signed, error)
+                        self._refuse(log, signed, known, error)
                         raise
         raise Unavailable("witness/busy", "other processes cosign the same log", hint="ask again")
 
     def newest(self, digest: str) -> bytes | None:
         """Return the newest checkpoint cosigned of the log whose origin has this SHA-256, lower-case hex."""
+        # Another process may have been the first to cosign a log that is listed.
+        if (logs := self.logs.all()) is not self._listed:
+            self._origins.update((_digest(origin), origin) for origin in logs)
+            self._listed = logs
         origin = self._origins.get(digest)
         if origin is None:
-            origin = next((each for each in self.logs.all() if _digest(each) == digest), None)
-            if origin is None:
-                return None
+            return None
         with self._db.read() as transaction:
             text = register.read(transaction, origin)
         return None if text is None else text.encode()
@@ -243,7 +246,7 @@ class Witness:
             self._store(log.origin, known, Cosigned(text, checkpoint, time))
         return lines
 
-    def _refuse(self, log: Followed, signed: SignedCheckpoint, error: AttestError) -> None:
+    def _refuse(self, log: Followed, signed: SignedCheckpoint, known: Cosigned | None, error: AttestError) -> None:
         """Count what was asked in vain; keep what a log should not have signed. Raises `TooMany`."""
         if isinstance(error, Unavailable):
             return
@@ -253,9 +256,9 @@ class Witness:
         checkpoint = signed.checkpoint
         _logger.warning("refused", origin=log.origin, size=checkpoint.size, code=error.code)
         if error.code == "consistency/fork":
+            fork = witnessed.Fork(signed.encode().decode(), None if known is None else known.text)
             with contextlib.suppress(Unavailable), self._db.write() as transaction:
-                text = signed.encode().decode()
-                witnessed.keep_fork(transaction, log.origin, checkpoint.size, checkpoint.root, int(self._clock()), text)
+                witnessed.keep_fork(transaction, checkpoint, fork, int(self._clock()))
 
     def _assess(self, origin: str, signed: SignedCheckpoint) -> None:
         if self._assessor is None:

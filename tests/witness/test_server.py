@@ -290,7 +290,7 @@ def test_the_size_is_asked_before_proof_and_root(site: Site, log: Log):
 
 
 def test_two_roots_of_one_size_are_refused(site: Site, log: Log):
-    """422; the log's signed contradiction is kept, the register stays where it is."""
+    """422, and the register stays where it is."""
     site.post(log.request(0, 5))
     before = site.newest().text
 

@@ -151,6 +151,8 @@ def test_logs_are_followed_and_shown(place: Path):
         }
     ]
     assert TIME == 1_790_000_000
+    assert run("forks", "--dir", place, ORIGIN).stdout.count(f"{ORIGIN}\n5\n") == 2
+    assert run("forks", "--dir", place, "other.example").stdout == ""
     lines = run("status", "--dir", place).stdout.split("\n")
     assert lines[0] == "name\twit.example/w1"
     assert f"log\torigin={ORIGIN}\tlisted=False\tsize=5" in "\n".join(lines)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from attest.encoding import encode_base64, parse_base64
 from attest.errors import Conflict, Unavailable
-from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.checkpoint import SignedCheckpoint, verify_log_signatures
 from attest.formats.cosignature import verify_cosignature
 from attest.formats.note import Note, known_lines, parse_signature_lines
 from attest.store import register, witnessed
@@ -248,14 +248,21 @@ def test_forks_are_kept_once_and_not_without_end(any_database: str, open_site: O
     fork = Log(fork="!").request(5, 5)
     for _ in range(3):
         assert site.post(fork).status_code == 422
+    cosigned = site.newest().text
+    site.post(log.request(5, 7))
     with site.witness._db.read() as transaction:
-        kept = transaction.execute(witnessed.forks.select()).one()
-    assert (kept.origin, kept.size, kept.root) == (ORIGIN, 5, Log(fork="!").root(5))
+        (kept,) = witnessed.kept_forks(transaction, ORIGIN)
+    # Two checkpoints of one size, both under the log's signature: nobody needs to believe us.
+    assert kept.cosigned == cosigned
     assert SignedCheckpoint.parse(kept.checkpoint) == AddCheckpoint.parse(fork).signed
+    both = SignedCheckpoint.parse(kept.cosigned), SignedCheckpoint.parse(kept.checkpoint)
+    assert [signed.checkpoint.size for signed in both] == [5, 5]
+    for signed in both:
+        verify_log_signatures(signed, log.verifiers)
 
     for number in range(30):
         site.ticks.now += 86_400
-        site.post(Log(fork=f"!{number}").request(5, 5))
+        site.post(Log(fork=f"!{number}").request(7, 7))
     with site.witness._db.read() as transaction:
         assert witnessed.fork_count(transaction, ORIGIN) == 16
 

@@ -83,10 +83,10 @@ def damaged(draw: st.DrawFn) -> bytes:
     """A request with some bytes changed, removed or put in."""
     body = bytearray(REQUEST)
     for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, len(body) - 1))
+        at = draw(st.integers(0, max(0, len(body) - 1)))
         match draw(st.sampled_from(["set", "insert", "delete", "cut", "double"])):
             case "set":
-                body[at] = draw(st.integers(0, 255))
+                body[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
             case "insert":
                 body[at:at] = draw(st.binary(min_size=1, max_size=3))
             case "delete":

@@ -17,15 +17,16 @@ from typing import Any
 
 from attest.crypto.keys import MLDSASigningKey, SigningKey
 from attest.encoding import encode_base64, sha256
-from attest.formats.checkpoint import Checkpoint, log_verifiers, sign_checkpoint
-from attest.formats.note import NoteVerifier, SignatureLine
+from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, log_verifiers, sign_checkpoint
+from attest.formats.cosignature import verify_line
+from attest.formats.note import Note, NoteVerifier, known_lines, sign_text
 from attest.merkle.tree import Frontier, consistency_path, leaf_hash, subtree_reader
 from attest.witness.request import AddCheckpoint
 from attest.witness.settings import WitnessKeys
 
 _ATTEST = Path(sys.executable).with_name("attest")
-_LOGS = 64
-_STEPS = 60  # that each log takes
+_LOGS = 48
+_STEPS = 50  # that each log takes
 _CLIENTS = 24
 _BARE = 500
 
@@ -71,10 +72,13 @@ _TREE = _tree()
 
 
 def _request(log: _Log, old: int, new: tuple[int, bytes], path: tuple[bytes, ...]) -> bytes:
-    signed = sign_checkpoint(Checkpoint(log.origin, *new), log.ed25519, log.mldsa44, 1)
-    lines: tuple[SignatureLine, ...] = signed.note.signatures[: len(log.verifiers)]
-    note = type(signed.note)(signed.note.text, lines)
-    body = AddCheckpoint(old, path, type(signed)(signed.checkpoint, note)).encode()
+    checkpoint = Checkpoint(log.origin, *new)
+    if len(log.verifiers) == 1:
+        line = sign_text(log.origin, log.ed25519, checkpoint.encode())
+        signed = SignedCheckpoint(checkpoint, Note(checkpoint.encode(), (line,)))
+    else:
+        signed = sign_checkpoint(checkpoint, log.ed25519, log.mldsa44, 1)
+    body = AddCheckpoint(old, path, signed).encode()
     return f"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -128,26 +132,18 @@ def _drive(
     if len(spent) != _LOGS * _STEPS:
         raise RuntimeError("a client gave up")
     spent.sort()
-    name = f"add-checkpoint, {_LOGS} logs ({kind}), {_CLIENTS} clients"
     return [
         {
-            "name": name,
+            "name": f"add-checkpoint, {_LOGS} logs ({kind})",
             "value": rate,
             "unit": "1/s",
-            "peer": "fsync'd SQLite commits, one by one",
-            "peer_value": commits,
-            "ratio": rate / commits,
-        },
-        {
-            "name": "  against verifying and signing alone",
-            "value": rate,
-            "unit": "1/s",
-            "peer": "verify + sign, one core",
+            "peer": "its cryptography alone, one core",
             "peer_value": signatures,
             "ratio": rate / signatures,
+            "note": f"{_CLIENTS} clients; sqlite3 alone makes {commits:,.0f} such commits a second, one by one",
         },
-        {"name": "  median", "value": statistics.median(spent), "unit": "ms"},
-        {"name": "  p99", "value": spent[int(len(spent) * 0.99)], "unit": "ms"},
+        {"name": "add-checkpoint: median", "value": statistics.median(spent), "unit": "ms"},
+        {"name": "add-checkpoint: p99", "value": spent[int(len(spent) * 0.99)], "unit": "ms"},
     ]
 
 
@@ -171,9 +167,6 @@ def _more(connection: socket.socket) -> bytes:
 
 def _signatures(log: _Log) -> float:
     """What a request needs of cryptography: the log's signatures verified, two made."""
-    from attest.formats.cosignature import verify_line
-    from attest.formats.note import known_lines
-
     keys = WitnessKeys.of("bench.example/w", log.ed25519, log.mldsa44)
     sent = [AddCheckpoint.parse(step.partition(b"\r\n\r\n")[2]).signed for step in log.steps]
     start = time.perf_counter()

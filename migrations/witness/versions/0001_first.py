@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "witness_0001"  # never that of a log: its database has a register too
 down_revision = None
 
 Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("root", sa.LargeBinary, primary_key=True),
         sa.Column("time", Big, nullable=False),
         sa.Column("checkpoint", sa.Text, nullable=False),
+        sa.Column("cosigned", sa.Text),
     )
     op.create_table(
         "anchors",
