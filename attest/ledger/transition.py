@@ -33,7 +33,7 @@ from attest.merkle.sparse import Pruned, parse_pruned
 from attest.merkle.tree import Frontier, leaf_hashes
 
 FORMAT = "attest-transition/1"
-MAX_ITEMS = 1 << 22  # CBOR items of a proof: an entry is one, a head is one, a map is one
+MAX_ITEMS = 1 << 21  # CBOR items of a proof: an entry is one, a head is one, a map is one
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """What a log serves, believed only as far as it leads to the root of one signed checkpoint."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from attest.encoding import Hash
 from attest.errors import AttestError, Malformed, Refuted, Unavailable
@@ -21,6 +20,10 @@ from attest.merkle.tree import (
 )
 from attest.store.blobs import Blobs
 
+_T = TypeVar("_T")
+
+_PAUSE_S: Final = 5.0
+_ABSENT: Final = ("/not-found", "/unknown", "log/answer")
 _OURS: Final = frozenset({"log/unreachable", "log/stalled"})
 _CACHED: Final = 1024  # tiles, of 8 KiB
 
@@ -40,39 +43,46 @@ class Log(Protocol):
 class Asked:
     """A log that is asked: whatever it answers, that it does not serve is all there is to say of it."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, pause: Callable[[float], bool] = lambda _: True) -> None:
+        """Ask a log.
+
+        Args:
+            pause: waits for some seconds; true if there is no more time.
+        """
         self._log = log
+        self._pause = pause
+        self.patience_s = 0.0  # for which a log that is not there is asked again
 
     def tiles(self, tiles: list[Tile]) -> list[bytes]:
         """Return tiles of hashes."""
-        with _not_served("log/tiles"):
-            return self._log.tiles(tiles)
+        return self._ask("log/tiles", lambda: self._log.tiles(tiles))
 
     def bundle(self, index: int, width: int) -> list[bytes]:
         """Return the first entries of a bundle."""
-        with _not_served("log/tiles"):
-            return self._log.bundle(index, width)
+        return self._ask("log/tiles", lambda: self._log.bundle(index, width))
 
     def transition(self, epoch: int, most: int) -> bytes | None:
         """Return a transition proof, None if the log has none."""
-        with _not_served("log/transition"):
-            return self._log.transition(epoch, most)
+        return self._ask("log/transition", lambda: self._log.transition(epoch, most))
 
     def rows(self, root: Hash, most: int) -> bytes:
         """Return a row file."""
-        with _not_served("rows/missing"):
-            return self._log.rows(root, most)
+        return self._ask("rows/missing", lambda: self._log.rows(root, most))
 
-
-@contextlib.contextmanager
-def _not_served(code: str) -> Iterator[None]:
-    # A log that answers 422 with a code of its choice would otherwise have us refute it, or somebody else.
-    try:
-        yield
-    except AttestError as error:
-        if isinstance(error, Unavailable) and error.code in _OURS:
-            raise
-        raise Unavailable(code, f"the log does not serve it: {error}") from None
+    def _ask(self, code: str, ask: Callable[[], _T]) -> _T:
+        """Ask, again and again while there is patience; `code` says what is not served."""
+        waited = 0.0
+        while True:
+            try:
+                return ask()
+            except AttestError as error:
+                away = isinstance(error, Unavailable) and not error.code.endswith(_ABSENT)
+                if not away or waited >= self.patience_s or self._pause(_PAUSE_S):
+                    if isinstance(error, Unavailable) and error.code in _OURS:
+                        raise
+                    # A log that answers 422 with a code of its choice would have us refute it, or somebody else.
+                    raise Unavailable(code, f"the log does not serve it: {error}") from None
+            waited += _PAUSE_S
 
 
 class ServedTree:
@@ -115,7 +125,11 @@ class ServedTree:
 
     def bundle(self, index: int) -> list[bytes]:
         """Return the entries of a tile of level 0, unproven."""
-        return self._log.bundle(index, min(FULL, self.checkpoint.size - index * FULL))
+        width = min(FULL, self.checkpoint.size - index * FULL)
+        found = self._log.bundle(index, width)
+        if len(found) != width:
+            raise Unavailable("log/tiles", f"{len(found)} entries in bundle {index}, want {width}")
+        return found
 
     def _read(self, subtrees: Sequence[Subtree]) -> list[Hash]:
         return tile_reader(self._fetch, self.checkpoint.size)(subtrees)

@@ -26,7 +26,7 @@ from attest.witness.walk import Anchors, Limits, Walker
 
 EPOCH_AGE_S: Final = 300  # between the last epoch's time and our clock
 _KEPT: Final = "state"  # the directory of row files
-_FLOOR: Final = 1 << 30  # bytes that stay free
+_FLOOR: Final = 256 << 20  # bytes that stay free
 
 _logger = structlog.get_logger("attest.witness")
 
@@ -96,6 +96,7 @@ class StateAssessor:
         self._lock = threading.Lock()
         self._desks: dict[str, _Desk] = {}
         self._stopping = threading.Event()
+        self._turn = threading.Lock()
 
     def assess(self, origin: str, signed: SignedCheckpoint) -> None:
         """Return if this checkpoint, whose log signature is checked, may be cosigned.
@@ -117,9 +118,14 @@ class StateAssessor:
                 raise _behind(desk.walker, signed.checkpoint)
         self._check(desk, signed.checkpoint)
 
-    def close(self) -> None:
-        """Let the threads end after the epoch they are at."""
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Let the threads end after the epoch they are at; wait for them, but not for ever."""
         self._stopping.set()
+        with self._lock:
+            running = [desk.work for desk in self._desks.values() if desk.work is not None]
+        until = self._clock_s() + timeout_s
+        for work in running:
+            work.done.wait(max(0.0, until - self._clock_s()))
 
     def _desk(self, origin: str) -> _Desk:
         with self._lock:
@@ -131,7 +137,8 @@ class StateAssessor:
                     self._evidence,
                     limits=self._limits,
                     clock=self._clock,
-                    stopping=self._stopping.is_set,
+                    stopping=self._stopping,
+                    turn=self._turn,
                 )
                 self._desks[origin] = _Desk(walker)
             return self._desks[origin]

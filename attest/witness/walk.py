@@ -7,7 +7,8 @@ Spec: docs/spec/state-witness.md.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -29,7 +30,10 @@ from attest.witness.replay import RefusedEpoch, replay
 from attest.witness.served import Asked, Log, RowFiles, ServedTree
 
 _PERSIST_S: Final = 10.0  # between two anchors that a replay stores
+_PAUSE_S: Final = 1.0
+_PATIENCE_S: Final = 600.0  # for a log that is away during a replay
 _SLACK_S: Final = 600  # of clocks, about how long proofs are kept
+_SIGNED: Final = frozenset({"epoch", "key", "rule", "signature", "statement"})  # what no other file can cure
 _WAY: Final = 64 * 34  # bytes of a pruned map for each key: nobody can find hashes that share 64 bits in numbers
 
 _logger = structlog.get_logger("attest.witness")
@@ -66,15 +70,23 @@ class Walker:
         *,
         limits: Limits,
         clock: Clock,
-        stopping: Callable[[], bool],
+        stopping: threading.Event,
+        turn: threading.Lock,
     ) -> None:
-        """Begin where the last check ended. Raises `Unavailable`: `store/database`."""
+        """Begin where the last check ended. Raises `Unavailable`: `store/database`.
+
+        Args:
+            stopping: set when this process ends.
+            turn: of all logs, one is replayed at a time: it takes the memory of all its states.
+        """
         self.origin = origin
         self.blobs = blobs
         self.evidence = evidence
         self.limits = limits
         self.clock = clock
         self.stopping = stopping
+        self.turn = turn
+        self.refused: _RefusedTree | None = None
         self._anchors = anchors
         self._stored = self._load()
         self.anchor = self._stored or Anchor.empty()  # up to here everything is checked
@@ -90,8 +102,13 @@ class Walker:
             return None
 
     def move(self, anchor: Anchor) -> None:
-        """Stand behind another epoch, durably. Raises `Conflict`: `anchor/moved`, another process does so too."""
-        self._anchors.move(self.origin, self._stored, anchor)
+        """Stand behind another epoch, durably. Raises `Unavailable`: `witness/busy`, another process does so too."""
+        try:
+            self._anchors.move(self.origin, self._stored, anchor)
+        except Conflict:
+            self._stored = self._load()
+            self.anchor = self._stored or Anchor.empty()
+            raise Unavailable("witness/busy", "another process checks the same log", hint="ask again") from None
         self._stored = self.anchor = anchor
 
     def check(self, signed: SignedCheckpoint, log: Log) -> None:
@@ -101,7 +118,16 @@ class Walker:
             Refuted, Malformed: with the code of what is wrong.
             Unavailable: the log does not serve what it has signed, or rules are not known here.
         """
-        _Check(self, signed, Asked(log)).run()
+        _Check(self, signed, Asked(log, self.stopping.wait)).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _RefusedTree:
+    """A tree that ends with an epoch which no right entry can follow; who checks has to check it once."""
+
+    size: int
+    root: Hash
+    error: AttestError
 
 
 class _Check:
@@ -116,6 +142,9 @@ class _Check:
 
     def run(self) -> None:
         walker, whole = self._walker, self._signed.checkpoint
+        known = walker.refused
+        if known is not None and known.size <= whole.size and self._tree.root(known.size) == known.root:
+            raise known.error
         while walker.anchor.size < whole.size:
             self._go_on()
             number = next_epoch(walker.anchor)
@@ -130,7 +159,7 @@ class _Check:
             self._check_anchor()
 
     def _go_on(self) -> None:
-        if self._walker.stopping():
+        if self._walker.stopping.is_set():
             raise Unavailable("witness/stopping", "this witness is being stopped")
         self._walker.blobs.check_space()
 
@@ -180,25 +209,35 @@ class _Check:
         """Check everything again from entry 0."""
         walker, whole = self._walker, self._signed.checkpoint
         self._check_anchor()
+        while not walker.turn.acquire(timeout=_PAUSE_S):
+            self._go_on()
         _logger.info("state.replay", origin=walker.origin, size=whole.size)
         stored_at, reached = monotonic(), Anchor.empty()
+        # A log that is away for a minute would have us begin again.
+        self._log.patience_s = _PATIENCE_S
         try:
             for reached in replay(self._tree, self._rows_of):
                 walker.replaying = reached.size
                 self._go_on()
                 if next_epoch(reached) == 1:
                     self._check_genesis(reached)
-                if reached.size > walker.anchor.size and monotonic() - stored_at > _PERSIST_S:
-                    walker.move(reached)
+                if monotonic() - stored_at > _PERSIST_S:
+                    self._advance(reached)
                     stored_at = monotonic()
         except RefusedEpoch as refused:
+            self._advance(reached)
             self._refuse_replayed(refused)
         finally:
-            walker.replaying = 0
+            walker.replaying, self._log.patience_s = 0, 0
+            walker.turn.release()
         if reached.size < whole.size:
             last = Shown(whole.size - 1, *self._tree.entry(whole.size - 1))
             self._refuse(_no_epoch(whole.size), reached, None, [last])
-        walker.move(reached)
+        self._advance(reached)
+
+    def _advance(self, anchor: Anchor) -> None:
+        if anchor.size > self._walker.anchor.size:
+            self._walker.move(anchor)
 
     def _refuse_replayed(self, refused: RefusedEpoch) -> NoReturn:
         """Refuse an epoch for the reason that its proof, made from the replayed state, is refused for."""
@@ -263,9 +302,11 @@ class _Check:
         except (OSError, AttestError) as problem:
             _logger.error("evidence.lost", origin=self._walker.origin, problem=str(problem))
         _logger.error("log.refuted", origin=self._walker.origin, code=error.code, evidence=str(place))
-        # A conflict, over HTTP, would be one about sizes.
         if isinstance(error, Conflict | Untrusted):
-            raise Refuted(error.code, error.message, rows=error.rows) from error
+            # A conflict, over HTTP, would be one about sizes.
+            error = Refuted(error.code, error.message, rows=error.rows)
+        if after is not None and after.root == root and error.code.partition("/")[0] in _SIGNED:
+            self._walker.refused = _RefusedTree(after.size, after.root, error)
         raise error
 
 

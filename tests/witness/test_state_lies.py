@@ -1,86 +1,21 @@
 """An operator with all code and keys lies: every lie is refused, each by its own name, and what is kept proves it."""
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from attest.errors import AttestError, Malformed, Refuted
 from attest.formats.note import KeyType, NoteVerifier
-from attest.store.anchors import AnchorStore
-from attest.store.blobs import DirectoryBlobs
-from attest.store.db import Database
-from attest.witness.evidence import check_evidence
 from attest.witness.request import AddCheckpoint
-from attest.witness.state import StateAssessor
 from tests.ledger.log import ORIGIN
 from tests.ledger.model import Key
 from tests.vectors import generate_ledger
-from tests.witness.conftest import Open, Site, write_list
+from tests.witness.conftest import Open
 from tests.witness.lies import LIES, Operator, busy
-
-
-class Witnesses:
-    """A state witness and a stock witness of one operator."""
-
-    def __init__(self, operator: Operator, directory: Path, stock: Site) -> None:
-        self.operator = operator
-        self.stock = stock
-        self.directory = directory
-        self.db = Database(f"sqlite:///{directory}/state.db", "witness")
-        self.db.migrate()
-        self.anchors = AnchorStore(self.db)
-        self.open()
-
-    def open(self, **settings) -> StateAssessor:
-        """Begin, as after a restart."""
-        self.assessor = StateAssessor(
-            lambda _: self.operator,
-            DirectoryBlobs(self.directory),
-            self.anchors,
-            self.directory / "evidence",
-            clock=lambda: self.operator.log.time,
-            wait_s=60,
-            **settings,
-        )
-        return self.assessor
-
-    def assess(self) -> None:
-        self.assessor.assess(self.operator.log.origin, self.operator.signed())
-
-    def refuses(self) -> AttestError:
-        with pytest.raises(AttestError) as caught:
-            self.assess()
-        return caught.value
-
-    def stock_cosigns(self, old: int) -> None:
-        """Check that a witness which checks no states is content."""
-        size = len(self.operator.entries)
-        body = AddCheckpoint(old, self.operator.consistency(old, size), self.operator.signed()).encode()
-        assert self.stock.post(body).status_code == 200
-
-    def evidence(self) -> Path:
-        [place] = (self.directory / "evidence").glob("*/*")
-        return place
-
-
-@pytest.fixture
-def state(open_site: Open, tmp_path: Path):
-    """Make the witnesses of an operator who has been honest up to where a log stands."""
-    made = []
-
-    def make(log) -> Witnesses:
-        operator = Operator(log)
-        site = open_site()
-        write_list(tmp_path, NoteVerifier.of(ORIGIN, KeyType.ED25519, Key(ORIGIN + " note").public))
-        site.ticks.now += 2
-        (tmp_path / "state").mkdir()
-        made.append(witnesses := Witnesses(operator, tmp_path / "state", site))
-        return witnesses
-
-    yield make
-    for each in made:
-        each.db.close()
+from tests.witness.statewitness import StateWitness
 
 
 def lying_epoch(log, lie) -> bytes:
@@ -91,50 +26,81 @@ def lying_epoch(log, lie) -> bytes:
     return log.force(epoch=epoch.entry, after=after)
 
 
-def walks_into(state, log, proof) -> tuple[AttestError, Witnesses]:
-    """Let both witnesses see the honest past, and then an epoch; the stock one cosigns, the other refuses."""
-    witnesses = state(log)
-    witnesses.assess()
-    before = len(witnesses.operator.entries)
-    witnesses.stock_cosigns(0)
-    witnesses.operator.publish(proof)
-    witnesses.stock_cosigns(before)
-    error = witnesses.refuses()
-    anchor = witnesses.anchors.read(ORIGIN)
-    assert anchor is not None and anchor.size == before
-    return error, witnesses
+@pytest.fixture
+def log():
+    """What the stock witness knows of the operator: its key."""
+    return SimpleNamespace(verifiers=[NoteVerifier.of(ORIGIN, KeyType.ED25519, Key(ORIGIN + " note").public)])
 
 
-def check_kept(witnesses: Witnesses, code: str, *, proven: bool = True) -> None:
-    """Check that a third party repeats the refusal from the files alone, under the key that it knows."""
-    verifier = NoteVerifier.of(ORIGIN, KeyType.ED25519, Key(ORIGIN + " note").public)
-    found = check_evidence(witnesses.evidence(), [verifier])
-    assert (found.refusal.code, found.proven) == (code, proven)
-    assert found.checkpoint == witnesses.operator.signed().checkpoint
+@pytest.fixture
+def witness(tmp_path: Path):
+    """Make the state witness of an operator who has been honest up to where a log stands."""
+    made = []
+
+    def make(log) -> StateWitness:
+        made.append(found := StateWitness(Operator(log), tmp_path / "state"))
+        return found
+
+    yield make
+    for each in made:
+        each.db.close()
+
+
+def stock_cosigns(open_site: Open, operator: Operator, *sizes: int) -> None:
+    """Check that a witness which checks no states is content, at every step."""
+    site = open_site()
+    for old, new in pairwise((0, *sizes)):
+        body = AddCheckpoint(old, operator.consistency(old, new), operator.signed(new)).encode()
+        assert site.post(body).status_code == 200
+
+
+def walks_into(witness: StateWitness, proof: bytes) -> AttestError:
+    """Let it see the honest past, and then an epoch that it refuses; it stays where it was."""
+    witness.assess()
+    before = len(witness.operator.entries)
+    witness.operator.publish(proof)
+    error = witness.refuses()
+    assert witness.size == before
+    return error
+
+
+def comes_late_to(witness: StateWitness, proof: bytes) -> AttestError:
+    """Let it begin when no proof is served any more."""
+    witness.operator.publish(proof)
+    witness.operator.proofs.clear()
+    return witness.refuses()
+
+
+def check_kept(witness: StateWitness, code: str) -> None:
+    """Check that a third party repeats the refusal, and sees it committed by the signed checkpoint."""
+    found = witness.finding()
+    assert (found.refusal.code, found.proven) == (code, True)
+    assert found.checkpoint == witness.operator.signed().checkpoint
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_a_lie_about_the_state_is_refused_by_its_name(state, name):
+def test_a_lie_about_the_state_is_refused_by_its_name(witness, open_site, name):
     """Signed epoch, right tree, right proof but for what it commits; a stock witness cosigns it."""
     code, lie = LIES[name]
     log = busy()
-    error, witnesses = walks_into(state, log, lying_epoch(log, lie))
+    found = witness(log)
+    before = len(found.operator.entries)
+    error = walks_into(found, lying_epoch(log, lie))
 
     assert isinstance(error, Refuted)
     assert error.code == code
-    check_kept(witnesses, code)
+    check_kept(found, code)
+    stock_cosigns(open_site, found.operator, before, len(found.operator.entries))
 
 
 @pytest.mark.parametrize("name", ["leave a record out", "fewer held", "drop a party", "a planted key"])
-def test_a_lie_in_the_past_is_found_by_replay(state, name):
+def test_a_lie_in_the_past_is_found_by_replay(witness, name):
     """Whoever comes late, when proofs are gone, finds that the root is wrong; nobody shows any more in what."""
     log = busy()
-    witnesses = state(log)
-    witnesses.operator.publish(lying_epoch(log, LIES[name][1]))
-    witnesses.operator.proofs.clear()
+    found = witness(log)
 
-    assert witnesses.refuses().code == "rule/epoch-root"
-    check_kept(witnesses, "rule/epoch-root")
+    assert comes_late_to(found, lying_epoch(log, LIES[name][1])).code == "rule/epoch-root"
+    check_kept(found, "rule/epoch-root")
 
 
 @cache
@@ -147,23 +113,17 @@ BROKEN = generate_ledger.refused_statements(past().copy())
 
 @pytest.mark.parametrize("way", ["walk", "replay"])
 @pytest.mark.parametrize("n", range(len(BROKEN)), ids=[f"{desc}" for desc, _, _ in BROKEN])
-def test_an_entry_against_the_rules_is_refused_by_its_name(state, n, way):
+def test_an_entry_against_the_rules_is_refused_by_its_name(witness, n, way):
     """Foreign and revoked keys, skipped seqs, holds of what is held, and all else that rules refuse."""
     log = past().copy()
     _, code, entry = generate_ledger.refused_statements(log)[n]
     epoch = log.encode({**log.epoch_fields(), "time": log.time + 1}, iat=log.time + 1)
-    proof = log.force(entry, epoch=epoch)
-    if way == "walk":
-        error, witnesses = walks_into(state, log, proof)
-    else:
-        witnesses = state(log)
-        witnesses.operator.publish(proof)
-        witnesses.operator.proofs.clear()
-        error = witnesses.refuses()
+    found = witness(log)
+    error = (walks_into if way == "walk" else comes_late_to)(found, log.force(entry, epoch=epoch))
 
     assert isinstance(error, Refuted | Malformed)
     assert error.code == code
-    check_kept(witnesses, code)
+    check_kept(found, code)
 
 
 EPOCHS = {
@@ -177,19 +137,19 @@ EPOCHS = {
 
 
 @pytest.mark.parametrize("name", EPOCHS)
-def test_an_epoch_that_is_wrong_itself_is_refused_by_its_name(state, name):
+def test_an_epoch_that_is_wrong_itself_is_refused_by_its_name(witness, name):
     """Number, time, or the root of something else."""
     log = busy()
     code, change = EPOCHS[name]
     log.time += 1
     fields = {**log.epoch_fields(), **change(log)}
     proof = log.force(epoch=log.encode(fields, iat=fields["time"]))
-    witnesses = state(log)
-    witnesses.assess()
+    found = witness(log)
+    found.assess()
     # A proof of another number is served where the next one is looked for.
     next_number = log.epoch_fields()["number"]
-    witnesses.operator.publish(proof)
-    witnesses.operator.proofs[next_number] = proof
+    found.operator.publish(proof)
+    found.operator.proofs[next_number] = proof
 
-    assert witnesses.refuses().code == code
-    check_kept(witnesses, code)
+    assert found.refuses().code == code
+    check_kept(found, code)
