@@ -1,6 +1,7 @@
 """The end of a log: what is promised is kept or refused, nothing follows, and everything is still served."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -11,12 +12,14 @@ import pytest
 
 from attest.config import Config
 from attest.errors import AttestError, Conflict
+from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.receipt import Refusal
 from attest.formats.rows import RowFile
 from attest.formats.statement import PartyEnd, Statement
 from attest.node import Node
 from tests.service.crashing import Crash, Writes, crashing_node
 from tests.service.test_crash import Scene, scene  # noqa: F401  a fixture
+from tests.witnessing.conftest import watched_log
 from tests.world import Holder, World, check, descriptor, random_rows
 
 WHEN = ["before", "after"]
@@ -258,3 +261,22 @@ def _check_ended(scene: Scene, config: Config, clock: Any) -> None:  # noqa: F81
     node.close()
     ledger = check(config)
     assert ledger.parties[ledger.origin].keys[0].until == ledger.size
+
+
+@pytest.mark.parametrize("unwitnessed", ["publish", "hold"])
+def test_the_last_checkpoint_is_cosigned_like_any_other(tmp_path: Path, unwitnessed: str) -> None:
+    """By its quorum at once, and later by a witness that was away; with `hold` it waits for its quorum."""
+    with watched_log(tmp_path, unwitnessed=unwitnessed) as watched:
+        world, late = watched.world, watched.witnesses[4]
+        late.dead = True
+        view = retire(watched.node, world)
+        assert view.witnessed
+        late.dead = False
+        deadline = time.monotonic() + 20
+        while len(watched.node.view.cosignatures) < 5:
+            assert time.monotonic() < deadline
+            world.step(60)
+            time.sleep(0.05)
+        assert watched.node.view.end == watched.node.view.size - 2
+        seen = SignedCheckpoint.parse(world.published("checkpoint"))
+        assert len(seen.note.signatures) == 2 + 5
