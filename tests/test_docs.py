@@ -58,7 +58,7 @@ def run(where: Path, script: str) -> subprocess.Popen[str]:
             text=True,
             start_new_session=True,
         )
-    if process.wait(timeout=300):
+    if process.wait(timeout=800):
         os.killpg(process.pid, signal.SIGTERM)
         pytest.fail(said.read_text())
     return process
@@ -95,6 +95,7 @@ def test_the_commands_for_witnesses_work(tmp_path: Path) -> None:
     assert "origin=log.example/deletions\tlisted=True\tsize=2" in (tmp_path / "said").read_text()
 
 
+@pytest.mark.timeout(900)  # forty commands, each a process of its own
 def test_the_commands_about_keys_work(tmp_path: Path) -> None:
     """Keys are replaced, stolen and lost, a log ends and others begin; the first statement verifies all the while."""
     process = run(tmp_path, commands_of("docs/guides/keys.md", free_port()))
