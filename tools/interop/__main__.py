@@ -5,6 +5,8 @@ What they said goes to var/interop.json; the tables of docs/interop.md must say 
 
 import argparse
 import difflib
+import logging
+import os
 import shutil
 import signal
 import sys
@@ -13,7 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from tools.interop import install, readers
+from tools.interop.asked import let_others_ask
+from tools.interop.asking import ask_all
+from tools.interop.cosigned import show_cosigned
 from tools.interop.install import HOME, ROOT, Failed
 from tools.interop.report import Report, page_with
 from tools.interop.world import world
@@ -28,6 +35,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write-page", action="store_true", help=f"write what was found into {PAGE.name}")
     options = parser.parse_args()
+    # Our client's own log: what it finds is what is checked here.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    # Commands are started often, and nothing is to be left in the product's environment.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = str(HOME / "pycache")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started here is ended
     report = Report()
     seconds: dict[str, float] = {}
@@ -62,6 +74,9 @@ def show_all(report: Report, seconds: dict[str, float]) -> None:
         seconds["logs"] = time.monotonic() - start
         building.join()
         timed("reading", lambda: readers.read_all(report, shown))
+        timed("asking others", lambda: ask_all(report, shown, WORK / "asking"))
+        timed("others asking", lambda: let_others_ask(report, shown, WORK / "asked"))
+        timed("cosigned", lambda: show_cosigned(report, shown, WORK / "cosigned"))
 
 
 class Background(threading.Thread):

@@ -150,16 +150,16 @@ def large(where: Path) -> Iterator[Served]:
     """Serve a log of a few hundred statements, filled as a user would and then some more."""
     log = create(where, "log.example/interop", port=free_port())
     crowd = Crowd(log)
-    with serving(log):
+    with serving(log, ATTEST_WAIT_S="0"):
         _tell_a_story(log, where / "story")
         crowd.join()
-    # With an empty epoch every second every size comes by.
-    with serving(log, ATTEST_QUIET_INTERVAL_S="1", ATTEST_WAIT_S="0"):
         with crowd.client() as client:
             # A statement may take an epoch of its own, which is an entry too.
             while (missing := CROSSED[0] - log.size) > 8:
-                crowd.submit(client, missing // 2)
+                crowd.submit(client, (missing - 6) // 2)
                 crowd.settle(client)
+    # With an empty epoch every second every size comes by.
+    with serving(log, ATTEST_QUIET_INTERVAL_S="1"):
         _watch(log)
     with serving(log, ATTEST_WAIT_S="0"):
         with crowd.client() as client:

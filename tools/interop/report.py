@@ -1,7 +1,8 @@
 """What the tools said, as JSON for machines, and as the tables of docs/interop.md.
 
 A tool *accepts* what is right and *refuses* what is wrong, with its own words; what it *cannot* do with something right
-has its words too, and the variant that it can do beside it, which is a check of its own. Anything else is a failure.
+has its words too, and the variant that it can do beside it, which is a check of its own. A witness *answers*. Anything
+else is a failure.
 """
 
 import json
@@ -14,7 +15,7 @@ from tools.interop.processes import Ran
 
 BEGIN: Final = "<!-- begin: written by `make interop-page` -->"
 END: Final = "<!-- end -->"
-_KINDS: Final = ("accepts", "cannot", "refuses")
+_KINDS: Final = ("accepts", "answers", "cannot", "refuses")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Check:
 
     kind: str
     what: str
-    because: str  # its words
+    because: str  # its words, or its answer
     instead: str
     ok: bool
     said: str  # all of them, if it is not ok
@@ -46,6 +47,10 @@ class Tool:
     def finds(self, what: str, *, ok: bool, found: object = "") -> None:
         """Something about its output holds."""
         self._add("accepts", what, ok=ok, done=Ran(0, b"", str(found)))
+
+    def answers(self, what: str, answer: str, *, ok: bool, found: object) -> None:
+        """It answered like this."""
+        self._add("answers", what, ok=ok, done=Ran(0, b"", str(found)), because=answer)
 
     def refuses(self, what: str, done: Ran, *, because: str) -> None:
         """It did not take this, for this reason."""
@@ -71,6 +76,10 @@ class Report:
         """Begin with a tool."""
         self.tools.append(Tool(name, version, about))
         return self.tools[-1]
+
+    def known(self, name: str) -> Tool:
+        """Return a tool that was begun with."""
+        return next(tool for tool in self.tools if tool.name == name)
 
     def failures(self) -> list[str]:
         """Return what went otherwise than it should."""
@@ -121,6 +130,8 @@ def _table(tool: Tool) -> str:
 
 
 def _said(check: Check) -> str:
+    if check.kind == "answers":
+        return _cell(check.because)
     said = f"`{_cell(check.because)}`" if check.because else ""
     return said + (f"; instead: {_cell(check.instead)}" if check.instead else "")
 

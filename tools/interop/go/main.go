@@ -31,6 +31,7 @@ var commands = map[string]func(context.Context, []string) error{
 	"agent":    serveAgent,
 	"witness":  serveWitness,
 	"offer":    offerCheckpoint,
+	"key":      makeKey,
 	"publish":  publishWithTessera,
 }
 

@@ -46,7 +46,7 @@ type tiles struct {
 	known map[string][]byte
 }
 
-func (t tiles) Height() int                      { return 8 }
+func (t tiles) Height() int                     { return 8 }
 func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
 func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {

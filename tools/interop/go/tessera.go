@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/url"
@@ -126,5 +127,12 @@ func publishWithTessera(ctx context.Context, arguments []string) error {
 		return err
 	}
 	_, err = os.Stdout.Write(checkpoint)
+	return err
+}
+
+// makeKey prints a fresh Ed25519 key of a log, private and public: key NAME
+func makeKey(_ context.Context, arguments []string) error {
+	skey, vkey, err := note.GenerateKey(rand.Reader, arguments[0])
+	fmt.Printf("%s\n%s\n", skey, vkey)
 	return err
 }
