@@ -169,7 +169,7 @@ def _judged(path: Path, question: Question) -> Verdict:
             # One byte too many is refused where it is parsed.
             return judge(file.read(MAX_BUNDLE + 1), question)
     except OSError as error:
-        return Verdict(code="file/unreadable", reason=f"{error.strerror}: {path}")
+        return Verdict(code="file/unreadable", reason=f"{error.strerror}: {path}", holder=question.holder)
 
 
 def _question(

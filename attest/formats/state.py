@@ -6,13 +6,16 @@ Spec: docs/spec/state.md.
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from attest.crypto.vrf import SUITE
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor, label_prefix, labelled, sha256
 from attest.errors import Malformed, Unavailable
+from attest.formats.statement import ROLES, is_name_code, is_system_id
 
 STATE = 49  # bytes: status u8, generation u32, version u32, position u64, commitment[32]
 HELD, ERASED = 1, 2
 ACTIVE, ENDED = 1, 2  # of a party; a system is active or retired with the same numbers
 RETIRED = ENDED
+MAX_KEYS = 64  # of one party, revoked ones included: heads stay small
 
 _STATE_PREFIX = label_prefix("state") + STATE.to_bytes(4, "big")
 
@@ -101,7 +104,8 @@ class SystemHead:
     def decode(cls, encoded: bytes) -> Self:
         """Read what `encode` writes. Raises `Malformed`, or `Unavailable`: `head/unknown-extension`."""
         found = _closed(decode_cbor(encoded), cls.__dataclass_fields__.keys())
-        _text(found, "system")
+        if not is_system_id(found["system"]):
+            raise Malformed("head/fields", "system is not a system id")
         _uints(found, "status", "held", "erased", "reheld", "entries")
         _hashes(found, "descriptor", "root", "chain", "other")
         _known(found)
@@ -176,10 +180,10 @@ class PartyHead:
         if isinstance(found, dict) and found.get("role") == "log":
             names |= {"epoch", "rules"}
         _closed(found, names)
-        _text(found, "party", "role")
+        _text(found, "party")
+        _words(found, "role", (*ROLES, "log"))
         _uints(found, "status", "admitted", "own", "recovery", "entries")
         _hashes(found, "chain", "other")
-        _known(found)
         systems = _closed(found["systems"], {"count", "root"})
         _uints(systems, "count")
         _hashes(systems, "root")
@@ -188,18 +192,20 @@ class PartyHead:
             epoch = _closed(found["epoch"], {"number", "time", "latest"})
             rules = _closed(found["rules"], {"name", "digest"})
             _uints(epoch, "number", "time", "latest")
-            _text(rules, "name")
+            if not is_name_code(rules["name"]):
+                raise Malformed("head/fields", "the name of the rules is no name")
             _hashes(rules, "digest")
             log = LogPart(epoch["number"], epoch["time"], epoch["latest"], rules["name"], rules["digest"])
-        return cls(
+        keys, series = _members(found["keys"], MAX_KEYS), _members(found["vrf"], 1)
+        head = cls(
             found["party"],
             found["role"],
             found["status"],
             found["admitted"],
             found["own"],
             found["recovery"],
-            tuple(map(_key_item, _members(found["keys"]))),
-            tuple(map(_vrf_series, _members(found["vrf"]))),
+            tuple(map(_key_item, keys)),
+            tuple(map(_vrf_series, series)),
             systems["count"],
             systems["root"],
             found["entries"],
@@ -207,6 +213,9 @@ class PartyHead:
             log,
             found["other"],
         )
+        # Last: only of what has all its fields may it be said that a later rule set has more.
+        _known(found)
+        return head
 
     def key(self) -> Hash:
         """Return its key in the top map."""
@@ -244,7 +253,7 @@ def vrf_key_digest(suite: int, public: bytes) -> Hash:
 def _key_item(found: Any) -> KeyItem:
     _closed(found, {"key", "use", "from", "until"})
     _hashes(found, "key")
-    _text(found, "use")
+    _words(found, "use", ("sign", "recover"))
     _uints(found, "from")
     if found["until"] is not None:
         _uints(found, "until")
@@ -253,8 +262,9 @@ def _key_item(found: Any) -> KeyItem:
 
 def _vrf_series(found: Any) -> tuple[int, Hash]:
     _closed(found, {"suite", "hash"})
-    _uints(found, "suite")
     _hashes(found, "hash")
+    if type(found["suite"]) is not int or found["suite"] != SUITE:
+        raise Malformed("head/fields", f"suite is not {SUITE}")
     return found["suite"], found["hash"]
 
 
@@ -264,10 +274,15 @@ def _closed(found: Any, names: Any) -> dict[str, Any]:
     return found
 
 
-def _members(found: Any) -> list[Any]:
-    if not isinstance(found, list):
-        raise Malformed("head/fields", "want a list")
+def _members(found: Any, limit: int) -> list[Any]:
+    if not isinstance(found, list) or len(found) > limit:
+        raise Malformed("head/fields", f"want a list of at most {limit}")
     return found
+
+
+def _words(found: dict[str, Any], name: str, words: tuple[str, ...]) -> None:
+    if not isinstance(found[name], str) or found[name] not in words:
+        raise Malformed("head/fields", f"{name} is none of {', '.join(words)}")
 
 
 def _text(found: dict[str, Any], *names: str) -> None:

@@ -111,6 +111,11 @@ def is_system_id(text: Any) -> bool:
     return isinstance(text, str) and bool(_SYSTEM_ID.fullmatch(text))
 
 
+def is_name_code(text: Any) -> bool:
+    """Tell whether `text` is a name code: of a rule set, a locator type, a kind of asset."""
+    return isinstance(text, str) and bool(_NAME_CODE.fullmatch(text))
+
+
 _HASH = _bytes(32)
 _KEY = _bytes(32)
 _LOG_KEYS = {"statements": _KEY, "receipts": _KEY, "note_ed25519": _KEY, "note_mldsa44": _bytes(1312)}

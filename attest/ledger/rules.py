@@ -18,6 +18,7 @@ from attest.formats.state import (
     ENDED,
     ERASED,
     HELD,
+    MAX_KEYS,
     RETIRED,
     KeyItem,
     LogPart,
@@ -48,7 +49,6 @@ from attest.formats.statement import (
 RULES = "attest-rules/1"
 # SHA-256 of docs/spec/rules.md; a test keeps the two together.
 RULES_DIGEST = bytes.fromhex("ddf3306f242815bcdc6afb7a82784f917d273015b5a5f7a34fc6cda1b89b655e")
-MAX_KEYS = 64  # of one party, revoked ones included: heads stay small
 MAX_COUNTER = 2**32 - 1
 
 SystemId = tuple[str, str]

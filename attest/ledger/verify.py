@@ -30,7 +30,18 @@ from attest.formats.state import (
     top_key,
     vrf_key_digest,
 )
-from attest.formats.statement import Descriptor, Epoch, Hold, Log, Party, PartyEnd, Statement, Tombstone, issuer_of
+from attest.formats.statement import (
+    Descriptor,
+    Epoch,
+    Hold,
+    Log,
+    Party,
+    PartyEnd,
+    Statement,
+    Tombstone,
+    is_party_id,
+    issuer_of,
+)
 from attest.formats.strict_json import parse_json
 from attest.merkle import sparse
 from attest.merkle.tree import leaf_hash, verify_inclusion
@@ -85,6 +96,8 @@ class Question:
 
     def __post_init__(self) -> None:
         """Refuse what is no question. Raises `Malformed`: `question/…`, `locator/…`."""
+        if not is_party_id(self.holder):
+            raise Malformed("question/holder", f"want a party id, such as acme.example, found {self.holder[:80]!r}")
         if not self.locators:
             raise Malformed("question/locators", "ask about at least one locator")
         if self.level not in LEVELS:
@@ -346,7 +359,7 @@ class _Verification:
         if not isinstance(first.payload, Log) or first.payload.origin != checkpoint.checkpoint.origin:
             raise Refuted("genesis/origin", f"entry 0 is not log/1 of {checkpoint.checkpoint.origin}")
         self.log = log = first.payload
-        first.verify_signature(log.statements)
+        _verify_signature(first, log.statements)
         if not set(self.pinned) <= {log.note_ed25519, log.note_mldsa44}:
             raise Refuted("genesis/keys", "the policy pins a log key that entry 0 does not name")
         verify_log_signatures(checkpoint, log_verifiers(log.origin, log.note_ed25519, log.note_mldsa44))
@@ -362,7 +375,7 @@ class _Verification:
             raise Refuted("entry/kind", f"entry {position} is {statement.payload.KIND}, not what stands there")
         if statement.issuer != issuer_of(self.log.origin) or statement.audience != self.log.origin:
             raise Refuted("entry/issuer", f"entry {position} is not the log's own")
-        statement.verify_signature(self.log.statements)
+        _verify_signature(statement, self.log.statements)
         return statement, statement.payload
 
     def _epoch(self) -> str:
@@ -455,9 +468,12 @@ class _Verification:
         # Bound first, as the holder's head is.
         self.heads: dict[str, tuple[SystemHead, Descriptor]] = {}
         for name, (encoded_head, encoded_descriptor) in shown.items():
-            head, descriptor = SystemHead.decode(encoded_head), Descriptor.decode(encoded_descriptor)
-            if descriptor.id != name or descriptor.digest() != head.descriptor:
+            head = SystemHead.decode(encoded_head)
+            if labelled("descriptor", encoded_descriptor) != head.descriptor:
                 raise Refuted("systems/descriptor", f"the descriptor of {name} is not the committed one")
+            descriptor = Descriptor.decode(encoded_descriptor)
+            if descriptor.id != name:
+                raise Refuted("systems/descriptor", f"the descriptor of {name} is {descriptor.id}'s")
             self.heads[name] = (head, descriptor)
         return f"all {len(self.heads)} registered systems are shown"
 
@@ -468,18 +484,15 @@ class _Verification:
         wanted = [(place, name) for place in range(len(bundle.locators)) for name in self.heads]
         if [(proof.locator, proof.system) for proof in bundle.states] != wanted:
             raise Malformed("states/order", "want one state per locator and system, in order")
-        self.found: dict[tuple[int, str], State | None] = {}
-        for proof in bundle.states:
-            if proof.locator in self.betas:
-                self.found[proof.locator, proof.system] = self._state(proof)
-        self.grace = {place: self._last_epoch_before_erasure(place) for place in self.betas}
-        asked = {locators.parse(locator).type for locator in self.question.locators}
-        for (place, name), state in self.found.items():
-            self.verdict.systems.append(self._result(place, name, state, asked))
+        shown = {(proof.locator, proof.system): proof for proof in bundle.states}
+        asked = [(place, name) for place in self.betas for name in self.heads]
+        bound = {pair: self._bound(shown[pair]) for pair in asked}
+        # All bound first: beside a forged state, one with a status not known here decides nothing.
+        self.found = {pair: None if state is None else State.parse(state) for pair, state in bound.items()}
         self._check_keepsake()
         return f"states proven: {len(self.found)}"
 
-    def _state(self, shown: StateProof) -> State | None:
+    def _bound(self, shown: StateProof) -> bytes | None:
         key, _ = self._key_and_index(shown.locator, shown.system)
         bound = sparse.verify(sparse.MapProof.parse(shown.proof), self.heads[shown.system][0].root, key)
         if bound is None:
@@ -488,7 +501,7 @@ class _Verification:
             return None
         if shown.state is None or state_value(shown.state) != bound:
             raise Refuted("states/value", f"the state shown for {shown.system} is not the committed one")
-        return State.parse(shown.state)
+        return shown.state
 
     def _result(self, place: int, name: str, state: State | None, asked: set[str]) -> SystemResult:
         head, descriptor = self.heads[name]
@@ -573,7 +586,7 @@ class _Verification:
         if bundle.kind in ("hold", "tombstone"):
             row = bundle.rows[0]
             if row.locator != 0:
-                raise Malformed("bundle/rows", f"row of locator {row.locator}, there is only 0")
+                raise Malformed("rows/order", f"row of locator {row.locator}, there is only 0")
             self._row(row, Hold if bundle.kind == "hold" else Tombstone)
             return f"entry {row.entry} names the row in {row.system}"
         return self._certificate_rows()
@@ -588,25 +601,27 @@ class _Verification:
             raise Refuted("rows/issuer", f"entry {row.entry} is of {statement.issuer}, system {statement.stream}")
         if statement.audience != self.log.origin:
             raise Refuted("rows/audience", f"entry {row.entry} was made for log {statement.audience}")
-        item = next((item for item in self.head.keys if keys.thumbprint(item.key) == statement.kid), None)
-        if item is None or item.use != "sign" or not item.verifies(row.entry):
+        in_force = (item.key for item in self.head.keys if item.use == "sign" and item.verifies(row.entry))
+        signer = next((key for key in in_force if keys.thumbprint(key) == statement.kid), None)
+        if signer is None:
             raise Refuted("rows/key", f"entry {row.entry} is signed by no key of {self.bundle.party} in force there")
-        statement.verify_signature(item.key)
+        _verify_signature(statement, signer)
         _, index = self._key_and_index(row.locator, row.system)
         RowProof(row.position, index + row.commitment, row.path).verify(payload.count, payload.root)
         return payload
 
     def _certificate_rows(self) -> str:
         bundle = self.bundle
-        erased = {pair: s for pair, s in self.found.items() if s is not None and s.status == ERASED}
-        rows = [row for row in bundle.rows if row.locator in self.betas]
-        pairs = [(row.locator, row.system) for row in rows]
-        if pairs != [pair for pair in erased for _ in range(2)]:
+        # A state that was not asked is not proven, and counts as what it says; its rows have to be in place, no more.
+        erased = [(s.locator, s.system) for s in bundle.states if s.state is not None and s.state[0] == ERASED]
+        if [(row.locator, row.system) for row in bundle.rows] != [pair for pair in erased for _ in range(2)]:
             raise Malformed(
                 "rows/order", "want per erased system its hold and its tombstone, in the order of the states"
             )
-        for hold_row, tombstone_row in zip(rows[::2], rows[1::2], strict=True):
-            state = erased[hold_row.locator, hold_row.system]
+        for hold_row, tombstone_row in zip(bundle.rows[::2], bundle.rows[1::2], strict=True):
+            state = self.found.get((hold_row.locator, hold_row.system))
+            if state is None:
+                continue
             self._row(hold_row, Hold)
             tombstone = self._row(tombstone_row, Tombstone)
             if tombstone_row.entry != state.position or tombstone_row.commitment != state.commitment:
@@ -616,7 +631,7 @@ class _Verification:
             if hold_row.commitment != tombstone_row.commitment or hold_row.entry >= tombstone_row.entry:
                 raise Refuted("rows/hold", f"the hold shown for {hold_row.system} is not what the tombstone erased")
             self.verdict.intervals.append(self._interval(hold_row, tombstone_row, tombstone))
-        return f"{len(erased)} erasures, each with its hold"
+        return f"{len(self.verdict.intervals)} erasures, each with its hold"
 
     def _interval(self, hold: RowEvidence, tombstone: RowEvidence, payload: Tombstone) -> Interval:
         after = [epoch for position, epoch in self.epochs.items() if position > hold.entry]
@@ -651,7 +666,10 @@ class _Verification:
             )
             self._set_level()
             return verdict.claim
-        results = verdict.systems
+        self.grace = {place: self._last_epoch_before_erasure(place) for place in self.betas}
+        asked = {locators.parse(locator).type for locator in self.question.locators}
+        results = [self._result(place, name, state, asked) for (place, name), state in self.found.items()]
+        verdict.systems = results
         held = [result for result in results if result.result == "held"]
         blocked = [result for result in results if result.result == "not-indexed"]
         if self.expect == "held" and held:
@@ -690,15 +708,8 @@ class _Verification:
             return
         if verdict.claim == "nothing-registered":
             raise Refuted("claim/nothing-registered", verdict.sentence)
-        if held and not blocked:
-            until = [result.backup_until for result in held]
-            known = [time for time in until if time is not None]
-            if len(known) == len(until) and min(known) >= self.question.now:
-                raise _Stop(
-                    "provisional",
-                    Refuted("claim/backup", f"only backups still hold, within their declared cycle until {min(known)}"),
-                )
-        if verdict.claim == "not-excluded":
+        until = self._backups_until(held) if held and not blocked else None
+        if verdict.claim == "not-excluded" and until is None:
             raise Refuted("claim/not-excluded", verdict.sentence)
         erased = [result for result in verdict.systems if result.result == "erased"]
         if (expect == "erased" or self.bundle.kind == "certificate") and not erased:
@@ -710,6 +721,15 @@ class _Verification:
                     raise Refuted(
                         "claim/type-not-asked", f"{result.system} also indexes by {kinds}, which was not asked"
                     )
+        # Last: what refutes goes before what time will mend.
+        if until is not None:
+            message = f"only backups still hold, within their declared cycle until {until}"
+            raise _Stop("provisional", Refuted("claim/backup", message))
+
+    def _backups_until(self, held: Sequence[SystemResult]) -> int | None:
+        """Return until when all these may still hold, as backups; None if that is over, or one is none."""
+        times = [result.backup_until for result in held if result.backup_until is not None]
+        return min(times) if len(times) == len(held) and min(times) >= self.question.now else None
 
     def _freshness(self) -> str:
         verdict, question = self.verdict, self.question
@@ -794,6 +814,12 @@ def _system_of(encoded_head: bytes) -> str:
     if not isinstance(name, str):
         raise Malformed("head/fields", "want a system head, which names its system")
     return name
+
+
+def _verify_signature(statement: Statement, key: bytes) -> None:
+    # The rules admit no other key, but an operator who breaks them can bind one.
+    keys.check_public_key(key)
+    statement.verify_signature(key)
 
 
 def _no_bundle(error: Malformed) -> _Stop:

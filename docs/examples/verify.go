@@ -45,7 +45,9 @@ func (q *question) check() {
 		}
 		require(holder == q.holder && slices.Contains(q.locators, locator), "question/keepsake", "it is of somebody else")
 	}
-	require(q.holder != "" && len(q.locators) > 0, "question/locators", "say --holder and --locator, or --keepsake")
+	_, isID := partyID(q.holder)
+	require(isID, "question/holder", "not a party id: ", q.holder)
+	require(len(q.locators) > 0, "question/locators", "say --holder and --locator, or --keepsake")
 	for _, l := range q.locators {
 		locatorType(l)
 	}
@@ -356,7 +358,7 @@ func (c *verification) stepSystems() {
 		head, d := parseHead(at[[]byte](s, "head"), systemHead), at[[]byte](s, "descriptor")
 		id := at[string](head, "system")
 		require(bytes.Equal(labelled("descriptor", d), at[[]byte](head, "descriptor")), "systems/descriptor", id)
-		fields := shaped(parseCBOR(d), descriptor, "systems/descriptor")
+		fields := shaped(parseCBOR(d), descriptor, "statement/field")
 		require(fields["id"] == id, "systems/descriptor", "the one of ", id, " is of ", fields["id"])
 		c.systems = append(c.systems, system{id, head, fields})
 		if head["status"] == int64(2) {

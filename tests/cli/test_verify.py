@@ -1,6 +1,7 @@
 """`attest verify` as a person or a script runs it: exit codes, output, wrong files."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,24 @@ def test_the_whole_verdict_is_json(run: Any, tmp_path: Path) -> None:
     assert len(verdict["steps"]) == 14
     assert verdict["not_proven"]
     assert verdict["why_not_higher"]
+
+
+def test_the_page_names_every_member_of_a_verdict(run: Any, tmp_path: Path) -> None:
+    """docs/spec/verify.md, Verdict as JSON: programs rely on these names, and on null for what is not known."""
+    page = Path("docs/spec/verify.md").read_text().partition("## Verdict as JSON")[2]
+    table, _, results = page.partition("`systems` has the results")
+    intervals = next(line for line in table.split("\n") if line.startswith("| `intervals`"))
+    named = re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)))
+    _, good, _ = run(*arguments_of(CASES["a certificate"], tmp_path), "--json")
+    line = arguments_of(CASES["a certificate"], tmp_path)
+    _, missing, _ = run("verify", str(tmp_path / "no.bundle"), *line[2:], "--json")
+    verdict, unread = json.loads(good), json.loads(missing)
+
+    assert sorted(named) == sorted(verdict) == sorted(unread)
+    assert set(verdict["systems"][0]) <= set(re.findall(r"`([a-z_]+)`", results))
+    assert set(verdict["intervals"][0]) <= set(re.findall(r"`([a-z_]+)`", intervals))
+    assert (unread["outcome"], unread["code"], unread["holder"]) == ("undecided", "file/unreadable", "acme.example")
+    assert [unread[name] for name in ("claim", "anchor", "level", "epoch_time", "existed_by")] == [None] * 5
 
 
 def test_a_person_reads_where_a_log_ended_and_what_came_before(run: Any, tmp_path: Path) -> None:

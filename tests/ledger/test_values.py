@@ -76,10 +76,9 @@ def test_keys_and_chains_are_labelled_hashes():
 
 # --- heads ---
 
+codes = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
 items = st.builds(KeyItem, hashes, st.sampled_from(["sign", "recover"]), uints, st.none() | uints)
-system_heads = st.builds(
-    SystemHead, st.text(max_size=64), st.sampled_from([1, 2]), hashes, hashes, uints, uints, uints, uints, hashes
-)
+system_heads = st.builds(SystemHead, codes, st.sampled_from([1, 2]), hashes, hashes, uints, uints, uints, uints, hashes)
 party_heads = st.builds(
     PartyHead,
     party=st.text(max_size=64),
@@ -89,7 +88,7 @@ party_heads = st.builds(
     own=uints,
     recovery=uints,
     keys=st.lists(items, max_size=4).map(tuple),
-    vrf=st.lists(st.tuples(uints, hashes), max_size=2).map(tuple),
+    vrf=st.lists(st.tuples(st.just(3), hashes), max_size=1).map(tuple),
     systems_count=uints,
     systems_root=hashes,
     entries=uints,
@@ -100,7 +99,7 @@ log_heads = st.builds(
         **{name: getattr(head, name) for name in head.__slots__} | {"role": "log", "log": part}
     ),
     party_heads,
-    st.builds(LogPart, uints, uints, uints, st.text(max_size=64), hashes),
+    st.builds(LogPart, uints, uints, uints, codes, hashes),
 )
 
 

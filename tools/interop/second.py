@@ -133,10 +133,11 @@ def _json(case: Case, draw: random.Random, _: list[Case], part: str = "bundle") 
         value = json.loads(case[part])
     except ValueError:
         return
-    if not isinstance(value, dict):
-        return
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        *way, last = draw.choice(list(_leaves(value)))
+        leaves = list(_leaves(value))
+        if not leaves:
+            break
+        *way, last = draw.choice(leaves)
         holder = value
         for name in way:
             holder = holder[name]
@@ -232,7 +233,7 @@ def _question(case: Case, draw: random.Random, cases: list[Case]) -> None:
                     (other["locators"], [*asked["locators"], *other["locators"]], [], ["x"])
                 )
             case 5:
-                asked["holder"] = draw.choice((other["holder"], "other.example", ""))
+                asked["holder"] = draw.choice((other["holder"], "other.example", "Other", "x"))
             case 6:
                 asked["policy"] = draw.choice(
                     (other["policy"], "quorum none\n", asked["state_policy"] or "quorum none\n")
