@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from attest.errors import AttestError, Conflict
+from attest.errors import Conflict
 from attest.formats.checkpoint import Checkpoint
 from attest.store import db, register
 from attest.store.db import Database, Transaction, insert_if_new
@@ -168,7 +168,7 @@ class Writer:
             with self._db.write() as transaction:
                 if transaction.execute(_REPLACE, rows).rowcount != len(rows):
                     raise Conflict("register/moved", "one of them has moved")
-        except AttestError:
+        except Exception:
             return False
         for move in moves:
             move.done.set_result(None)

@@ -224,19 +224,22 @@ def test_many_moves_are_stored_as_if_one_by_one(any_database: str):
     db.close()
 
 
-def test_a_move_that_fails_does_not_hold_up_others(any_database: str):
+@pytest.mark.parametrize("old", [None, "0"])
+def test_a_move_that_fails_does_not_hold_up_others(any_database: str, old: str | None):
     """The writer goes on after an error, and says which move it was."""
     db = Database(any_database, "witness")
     db.migrate()
     writer = witnessed.Writer(db)
+    if old is not None:
+        writer.replace("log.example", None, old)
     with db.write() as transaction:
         transaction.exec_driver_sql("ALTER TABLE register RENAME TO away")
     with pytest.raises((Unavailable, ProgrammingError)):
-        writer.replace("log.example", None, "1")
+        writer.replace("log.example", old, "1")
     with db.write() as transaction:
         transaction.exec_driver_sql("ALTER TABLE away RENAME TO register")
 
-    writer.replace("log.example", None, "1")
+    writer.replace("log.example", old, "1")
     writer.close()
     db.close()
 
