@@ -1,5 +1,6 @@
-"""A state witness in front of a real log: it cosigns what it has checked, wherever it was stopped before."""
+"""A state witness in front of a real log: it cosigns what it has checked, and the log publishes that."""
 
+import time
 from pathlib import Path
 
 import httpx
@@ -8,12 +9,17 @@ import pytest
 from attest.api.app import create_app
 from attest.errors import AttestError, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.policy import Policy, add_witness
 from attest.formats.rows import RowFile
 from attest.store.anchors import AnchorStore
 from attest.store.blobs import DirectoryBlobs
 from attest.store.db import Database
 from attest.transport import LogClient
-from attest.witness.state import StateAssessor
+from attest.witness.app import create_app as create_witness_app
+from attest.witness.loglist import LogList, encode_log
+from attest.witness.settings import Settings, WitnessKeys
+from attest.witness.state import StateAssessor, open_assessor
+from attest.witness.witness import Witness
 from tests.world import ORIGIN, World, descriptor, random_rows
 
 
@@ -113,3 +119,71 @@ def test_a_log_that_is_away_is_not_refuted(world, witness):
     witness.transport = there
     witness.open()
     witness.assess()
+
+
+# --- both of them whole: the log offers, the witness checks and cosigns, the log publishes ---
+
+
+class Site(httpx.BaseTransport):
+    """A witness as `attest witness serve` runs it, but for the sockets."""
+
+    def __init__(self, world: World, directory: Path) -> None:
+        directory.mkdir()
+        self.url = "https://state.example"
+        (directory / "keys").mkdir()
+        keys = WitnessKeys.create("state.example/w", directory / "keys", None)
+        verifier = world.policy.logs[0].verifier
+        (directory / "logs").write_text(f"logs/v0\n{encode_log(verifier, 86_400, '-')}")
+        (directory / "urls").write_text(f"http://log.example {ORIGIN}\n")
+        (directory / "witness.toml").write_text('name = "state.example/w"\nstate = true\n')
+        settings = Settings.load(directory)
+        self.db = Database(settings.database_url(), "witness")
+        self.db.migrate()
+        reads = httpx.WSGITransport(create_app(world.node, wait_s=0))
+        self.assessor = open_assessor(settings, self.db, world.clock, transports={ORIGIN: reads})
+        self.witness = Witness(keys, LogList(directory), self.db, world.clock, self.assessor)
+        self.vkeys = [each.encode() for each in keys.verifiers]
+        self._inner = httpx.WSGITransport(create_witness_app(self.witness))
+        self.answers: list[int] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._inner.handle_request(request)
+        self.answers.append(response.status_code)
+        return response
+
+    def close(self) -> None:
+        self.witness.close()
+        self.assessor.close()
+        self.db.close()
+
+
+@pytest.fixture
+def site(world, tmp_path):
+    """A log whose one state witness is a real one."""
+    found = Site(world, tmp_path / "state")
+    policy = Policy(world.policy.logs, (), (), None)
+    policy = add_witness(policy, "state.example/w", found.url, found.vkeys, None)
+    world.config.path(world.config.state_policy).write_bytes(policy.encode())
+    world.connect = lambda url: httpx.Client(transport=found)
+    world.node.stop()
+    world.restart()
+    yield found
+    found.close()
+
+
+def test_a_log_and_its_state_witness_find_each_other(world, site):
+    """Every checkpoint that is published has been checked; a look-up is answered at one of them."""
+    holder = world.holder("acme.example", descriptor("db"))
+    for count in (1, 40, 3):
+        rows = RowFile.build(random_rows(count))
+        world.publish(holder.hold("db", rows), rows)
+        world.publish(holder.erase("db", rows), rows)
+    deadline = time.monotonic() + 30
+    while not (world.node.step() and world.node.view.checked) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    view = world.node.log_view()
+    assert view["checked"]["size"] == view["size"]
+    assert 422 not in site.answers
+    policy = Policy.parse(world.config.path(world.config.state_policy).read_bytes())
+    answer = world.node.lookup("acme.example", [{"db": bytes(32)}], None)
+    assert policy.check(SignedCheckpoint.parse(answer["checkpoint"])).quorum
