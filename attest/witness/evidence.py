@@ -6,11 +6,11 @@
         transition          the proof of the refused epoch
         rows/<hex root>     the row files it names
 
-Spec: docs/spec/state-witness.md#evidence.
+Spec: docs/spec/witness.md#evidence.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,7 +25,7 @@ from attest.merkle.tree import Frontier, leaf_hash, leaf_hashes, verify_consiste
 from attest.store.blobs import DirectoryBlobs
 
 FORMAT: Final = "attest-evidence/1"
-FORK, NO_EPOCH = "witness/fork", "witness/no-epoch"
+FORK, NO_EPOCH = "log/fork", "log/no-epoch"
 MAX_KEPT: Final = 64  # of one log
 _MAX_REFUSAL: Final = 1 << 24  # bytes
 _MAX_PATH: Final = 64  # hashes
@@ -230,9 +230,6 @@ class Finding:
     epoch: int
     refusal: AttestError
     proven: bool  # the signed checkpoint commits what was refused: not merely served, but said
-    limits: str = field(
-        default="it does not show that the epochs before were right: the proof starts from what they committed",
-    )
 
 
 def check_evidence(directory: Path, verifiers: Sequence[NoteVerifier] = ()) -> Finding:

@@ -2,7 +2,7 @@
 
 What remains is where it led; the maps are dropped.
 
-Spec: docs/spec/state-witness.md#replay.
+Spec: docs/spec/witness.md#replay.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,6 @@
 """The state witness: it vouches for a checkpoint once it has checked, itself, everything from entry 0 up to it.
 
-Spec: docs/spec/state-witness.md.
+Spec: docs/spec/witness.md#state-witnesses.
 """
 
 import threading
@@ -164,7 +164,7 @@ class StateAssessor:
             work.error = error
             if isinstance(error, AttestError) and not isinstance(error, Unavailable):
                 desk.refused = work.target, self._clock_s() + self._repeat_s, error
-            _logger.warning("state.refused", origin=desk.walker.origin, size=work.target.size, error=str(error))
+            _logger.warning("not checked", origin=desk.walker.origin, size=work.target.size, problem=str(error))
         finally:
             work.done.set()
 

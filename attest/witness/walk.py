@@ -3,7 +3,7 @@
 Whatever ends a check, the anchor stands behind an epoch that was checked, all row files up to it are stored, and it was
 in the tree of a checkpoint that the log signed.
 
-Spec: docs/spec/state-witness.md.
+Spec: docs/spec/witness.md#state-witnesses.
 """
 
 import contextlib
@@ -88,26 +88,31 @@ class Walker:
         self.turn = turn
         self.refused: _RefusedTree | None = None
         self._anchors = anchors
-        self._stored = self._load()
-        self.anchor = self._stored or Anchor.empty()  # up to here everything is checked
         self.replaying = 0  # how far a replay is
+        self.anchor = Anchor.empty()  # up to here everything is checked
+        self._stored: Anchor | None = None
+        self._refresh()
 
     def _load(self) -> Anchor | None:
         try:
             return self._anchors.read(self.origin)
         except Malformed as error:
             # Whatever it said, nothing is lost but time.
-            _logger.error("anchor.damaged", origin=self.origin, problem=error.message)
+            _logger.error("anchor damaged", origin=self.origin, problem=error.message)
             self._anchors.forget(self.origin)
             return None
+
+    def _refresh(self) -> None:
+        # Another process on the same database may have gone on, and a damaged anchor is not worth less from memory.
+        self._stored = self._load()
+        self.anchor = self._stored or Anchor.empty()
 
     def move(self, anchor: Anchor) -> None:
         """Stand behind another epoch, durably. Raises `Unavailable`: `witness/busy`, another process does so too."""
         try:
             self._anchors.move(self.origin, self._stored, anchor)
         except Conflict:
-            self._stored = self._load()
-            self.anchor = self._stored or Anchor.empty()
+            self._refresh()
             raise Unavailable("witness/busy", "another process checks the same log", hint="ask again") from None
         self._stored = self.anchor = anchor
 
@@ -118,6 +123,7 @@ class Walker:
             Refuted, Malformed: with the code of what is wrong.
             Unavailable: the log does not serve what it has signed, or rules are not known here.
         """
+        self._refresh()
         _Check(self, signed, Asked(log, self.stopping.wait)).run()
 
 
@@ -211,7 +217,7 @@ class _Check:
         self._check_anchor()
         while not walker.turn.acquire(timeout=_PAUSE_S):
             self._go_on()
-        _logger.info("state.replay", origin=walker.origin, size=whole.size)
+        _logger.info("replaying", origin=walker.origin, size=whole.size)
         stored_at, reached = monotonic(), Anchor.empty()
         # A log that is away for a minute would have us begin again.
         self._log.patience_s = _PATIENCE_S
@@ -260,7 +266,7 @@ class _Check:
             self._refuse(error, Anchor.empty(), None, [Shown(0, *self._tree.entry(0))])
 
     def _check_anchor(self) -> None:
-        """Check that what was checked before is in this checkpoint's tree. Raises `Refuted`: `witness/fork`."""
+        """Check that what was checked before is in this checkpoint's tree. Raises `Refuted`: `log/fork`."""
         anchor = self._walker.anchor
         if self._tree.root(anchor.size) != anchor.root:
             self._refuse(_fork(anchor.size), anchor, None)
@@ -300,8 +306,8 @@ class _Check:
         try:
             place = kept.save(self._walker.evidence)
         except (OSError, AttestError) as problem:
-            _logger.error("evidence.lost", origin=self._walker.origin, problem=str(problem))
-        _logger.error("log.refuted", origin=self._walker.origin, code=error.code, evidence=str(place))
+            _logger.error("evidence not kept", origin=self._walker.origin, problem=str(problem))
+        _logger.error("log refuted", origin=self._walker.origin, code=error.code, evidence=str(place))
         if isinstance(error, Conflict | Untrusted):
             # A conflict, over HTTP, would be one about sizes.
             error = Refuted(error.code, error.message, rows=error.rows)

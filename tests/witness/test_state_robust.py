@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from attest.cli import main
 from attest.encoding import decode_cbor
 from attest.errors import AttestError, Malformed, Refuted, Unavailable
+from attest.formats.note import KeyType, NoteVerifier
 from attest.ledger.rules import RULES
 from attest.store.anchors import AnchorStore
 from attest.store.blobs import DirectoryBlobs
@@ -17,6 +19,7 @@ from attest.witness.evidence import check_evidence
 from attest.witness.walk import Limits
 from tests.ledger import model
 from tests.ledger.log import ORIGIN, Log, rows_of
+from tests.ledger.model import Key
 from tests.witness.lies import ACME, LIES, Operator, busy, stage
 from tests.witness.statewitness import StateWitness
 
@@ -140,16 +143,16 @@ def test_the_checkpoint_is_where_an_epoch_ends(witness):
     witness.assess()
     grow(witness.operator, 51)
     error = witness.refuses(len(witness.operator.entries) - 1)
-    assert (type(error), error.code) == (Refuted, "witness/no-epoch")
+    assert (type(error), error.code) == (Refuted, "log/no-epoch")
     finding = witness.finding()
-    assert (finding.refusal.code, finding.proven) == ("witness/no-epoch", True)
+    assert (finding.refusal.code, finding.proven) == ("log/no-epoch", True)
     witness.assess()
 
 
 def test_a_checkpoint_between_epochs_is_found_by_replay_as_well(witness):
     """The last entry is shown."""
     witness.operator.proofs.clear()
-    assert witness.refuses(len(witness.operator.entries) - 1).code == "witness/no-epoch"
+    assert witness.refuses(len(witness.operator.entries) - 1).code == "log/no-epoch"
     assert witness.finding().proven
 
 
@@ -180,10 +183,10 @@ def test_a_fork_is_refused(witness):
     witness.log = witness.operator = fork
     for n in (63, 64):
         error = witness.refuses()
-        assert (type(error), error.code) == (Refuted, "witness/fork")
+        assert (type(error), error.code) == (Refuted, "log/fork")
         grow(fork, n)
     places = witness.evidence()
-    assert {check_evidence(place).refusal.code for place in places} == {"witness/fork"}
+    assert {check_evidence(place).refusal.code for place in places} == {"log/fork"}
 
 
 def test_proofs_of_another_history_do_not_move_the_anchor(witness):
@@ -198,9 +201,9 @@ def test_proofs_of_another_history_do_not_move_the_anchor(witness):
     honest = dict(witness.operator.proofs)
     witness.operator.proofs.update(other.proofs)
     witness.operator.log.files.update(other.log.files)
-    assert witness.refuses().code == "witness/fork"
+    assert witness.refuses().code == "log/fork"
     assert witness.size == before
-    assert witness.finding().refusal.code == "witness/fork"
+    assert witness.finding().refusal.code == "log/fork"
     witness.operator.proofs.update(honest)
     witness.open()
     witness.assess()
@@ -336,6 +339,36 @@ def test_evidence_that_was_touched_shows_nothing(witness, tmp_path):
             witness.finding()
         path.write_bytes(whole)
     assert witness.finding().proven
+
+
+def test_evidence_is_checked_on_the_command_line(witness, capsys):
+    """By anybody who has the files and knows the log's key."""
+    log = busy()
+    witness.operator = witness.log = Operator(log)
+    after = log.model.copy()
+    LIES["leave a record out"][1](after)
+    witness.operator.publish(log.force(epoch=log.sign_epoch(root=after.top_root()).entry, after=after))
+    witness.refuses()
+    [place] = witness.evidence()
+    vkey = NoteVerifier.of(ORIGIN, KeyType.ED25519, Key(ORIGIN + " note").public).encode()
+    thief = NoteVerifier.of(ORIGIN, KeyType.ED25519, Key("thief").public).encode()
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            capsys.readouterr()
+            main(["witness", "recheck", str(place), *arguments])
+        shown = capsys.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    for known in ((), (vkey,)):
+        code, out, err = run(*known)
+        size = len(witness.operator.entries)
+        assert (code, out) == (0, f"refused\t{ORIGIN}\t{size}\tepoch/omitted\nepoch\t4\ncommitted\tyes\n")
+        assert "left out" in err
+    assert run(thief)[0] == 5
+    (place / "transition").write_bytes(witness.operator.proofs[3])
+    code, _, err = run()
+    assert code == 3 and "evidence/format" in err
 
 
 # --- row files ---
