@@ -16,7 +16,7 @@ from typing import Final, Literal, Self
 from attest.encoding import parse_decimal
 from attest.errors import Malformed
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, verify_log_signatures
-from attest.formats.cosignature import Cosignature, verify_cosignature
+from attest.formats.cosignature import Cosignature, verify_cosignature, verify_line
 from attest.formats.note import SPACE, KeyType, NoteVerifier, known_lines
 
 MAX_POLICY: Final = 1 << 20  # bytes
@@ -182,10 +182,11 @@ class Policy:
         names = {witness.verifier: witness.name for witness in self.witnesses}
         earliest: dict[str, Cosignature] = {}
         for verifier, line in known_lines(signed.note, names):
-            cosignature = verify_cosignature(verifier, signed.checkpoint, line)
-            # Under the origin's name it is the log that signs, and no log is its own witness.
+            # Under the origin's name it is the log that signs: it need not say when, and is not its own witness.
             if verifier.name == signed.checkpoint.origin:
+                verify_line(verifier, signed.checkpoint, line)
                 continue
+            cosignature = verify_cosignature(verifier, signed.checkpoint, line)
             known = earliest.get(names[verifier])
             if known is None or cosignature.time < known.time:
                 earliest[names[verifier]] = cosignature
