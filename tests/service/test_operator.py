@@ -227,7 +227,7 @@ def test_a_domain_confirms_a_join_request_or_does_not(tmp_path: Path) -> None:
 
 def start(log: Path) -> tuple[subprocess.Popen[str], str]:
     """Start `attest serve`; return it and its URL."""
-    environment = {**os.environ, "ATTEST_PORT": "0", "ATTEST_LEASE_S": "3"}
+    environment = {**os.environ, "ATTEST_PORT": "0", "ATTEST_LEASE_S": "3", "ATTEST_WITNESS_TIMEOUT_S": "2"}
     command = [sys.executable, "-m", "attest", "serve", "--dir", str(log)]
     process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
