@@ -109,6 +109,14 @@ def statements_bad() -> Any:
         cases.append(
             {"desc": f"{kind}: {place} is {shown}", "entry": write(put(full(kind), path, value)), "code": code}
         )
+    many = [descriptor(f"s{n:02}", retention="x" * 500) for n in range(30)]
+    cases.append(
+        {
+            "desc": "a statement too long",
+            "entry": write({**bare("systems/1"), "systems": many}),
+            "code": "statement/size",
+        }
+    )
     for kind in KINDS:
         cases.append(
             {"desc": f"{kind}: an unknown field", "entry": write({**full(kind), "x": 0}), "code": "statement/field"}
@@ -405,6 +413,16 @@ def heads() -> Any:
         ),
         ("the log's head without its part", "party", {**party, "role": "log"}, "head/fields"),
         ("a key without end that says 0", "party", put(own, ("keys", 0, "until"), b""), "head/fields"),
+        ("a key to seal", "party", put(own, ("keys", 0, "use"), "seal"), "head/fields"),
+        ("65 keys", "party", {**party, "keys": [*party["keys"]] * 33}, "head/fields"),
+        ("a role that is none", "party", {**party, "role": "robot"}, "head/fields"),
+        ("another VRF suite", "party", put(party, ("vrf", 0, "suite"), 4), "head/fields"),
+        ("two VRF series", "party", {**party, "vrf": party["vrf"] * 2}, "head/fields"),
+        ("a negative status", "party", {**party, "status": -1}, "head/fields"),
+        ("a rule set without a name", "party", put(own, ("rules", "name"), ""), "head/fields"),
+        ("a system id in capitals", "system", {**system, "system": "DB"}, "head/fields"),
+        ("an extension, and a field too few", "system", {"system": "db", "status": 3}, "head/fields"),
+        ("an extension, and a count that is none", "system", {**system, "status": 3, "held": b""}, "head/fields"),
         ("a list for a head", "party", [], "head/fields"),
     ):
         cases.append({"desc": desc, "kind": kind, "encoded": model.det(fields), "code": code})
