@@ -194,8 +194,9 @@ func parseJSON(b []byte, limit int) (v any) {
 	require(len(b) <= limit, "json/size", len(b), " bytes")
 	require(utf8.Valid(b), "encoding/utf8")
 	integers := json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
-		require(d.StackDepth() <= 100, "json/syntax", "nested more than 100 deep")
-		if d.PeekKind() != '0' {
+		kind := d.PeekKind()
+		require(d.StackDepth() < 100 || kind != '[' && kind != '{', "json/syntax", "nested more than 100 deep")
+		if kind != '0' {
 			return errors.ErrUnsupported
 		}
 		raw, err := d.ReadValue()

@@ -3,12 +3,13 @@
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from attest.crypto import commitment
 from attest.encoding import decode_cbor, encode_cbor, labelled
-from attest.formats.checkpoint import Checkpoint, sign_checkpoint
+from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
+from attest.formats.note import Note, sign_text
 from attest.formats.state import state_value, system_key, top_key
 from attest.formats.statement import Epoch, Signer, Statement, sign_statement
 from attest.merkle import sparse, tree
@@ -34,12 +35,48 @@ def again(old: Statement, signer: str | Signer, **changes: Any) -> Statement:
     return sign_statement(key(signer) if isinstance(signer, str) else signer, said.pop("payload"), **said)
 
 
+def mixed_order(public: bytes) -> bytes:
+    """Return the key plus the point of order 2, about whose signatures verifiers disagree."""
+    found = int.from_bytes(public, "little")
+    y, sign = found & (2**255 - 1), found >> 255
+    return (2**255 - 19 - y | (1 - sign) << 255).to_bytes(32, "little")
+
+
+@dataclass(frozen=True)
+class OddKey:
+    """A key of a party, shown as its mixed-order twin."""
+
+    name: str
+
+    @property
+    def public(self) -> bytes:
+        return mixed_order(key(self.name).public)
+
+    def sign(self, message: bytes) -> bytes:
+        return key(self.name).sign(message)
+
+
+def erased_once() -> tuple[World, Holder, Fields]:
+    """Return a world with one erasure in one of two systems, and the certificate of it."""
+    world = World()
+    acme = world.admit("acme.example")
+    world.systems(acme, db="database", files="saas")
+    world.hold(acme, "db", "email:ada@example.org", "email:bob@example.org")
+    world.hold(acme, "files", "email:bob@example.org")
+    world.epoch()
+    world.epoch()
+    world.erase(acme, "db", "email:ada@example.org")
+    world.epoch()
+    return world, acme, world.bundle("certificate", acme, "email:ada@example.org")
+
+
 def rewrite(world: World, position: int, statement: Statement, size: int | None = None) -> None:
     """Put another entry in the place of one, and sign the checkpoint over that."""
     size = world.size if size is None else size
     world.entries[position] = statement
     root = tree.root([each.leaf for each in world.entries[:size]])
-    world.checkpoints[size] = sign_checkpoint(Checkpoint(world.origin, size, root), world.note, world.mldsa, world.now)
+    text = Checkpoint(world.origin, size, root).encode()
+    world.checkpoints[size] = SignedCheckpoint.parse(Note(text, (sign_text(world.origin, world.note, text),)).encode())
 
 
 def recut(world: World, bundle: Fields, size: int | None = None) -> Fields:

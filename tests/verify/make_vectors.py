@@ -7,14 +7,23 @@ Verdicts are stated here by hand or by the forgery's name, not taken from the ve
 """
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attest.formats.statement import Predecessor
+from attest.encoding import decode_cbor, encode_cbor
+from attest.formats.bundle import FORMAT
+from attest.formats.cosignature import cosign_ed25519
+from attest.formats.note import KeyType, NoteVerifier, SignatureLine, sign_text
+from attest.formats.policy import PolicyLog
+from attest.formats.statement import PartyEnd, Predecessor
 from attest.ledger.verify import DAY
+from tests.verify.crooked import OddKey, again, erased_once, mixed_order, recommit, recut, rewrite
 from tests.verify.test_verdicts import ADA, BOB, EVE, FORGERIES, Story
-from tests.verify.world import World, after_end, policy_of
+from tests.verify.world import World, after_end, b64, key, policy_of
 
+PHONE = "phone:+33123456789"
 OUT = Path(__file__).parent.parent / "vectors/bundle"
 
 
@@ -69,6 +78,7 @@ def main() -> None:
     case("no witness cosigned", "lookup-ada", "not-anchored", "checkpoint/quorum", policy=witnessed)
     case("the level is too low", "lookup-ada", "not-anchored", "level/too-low", level="A2")
 
+    questions(case, world, acme)
     others(case)
     for name, (code, forge) in FORGERIES.items():
         forged, _, names = forge(story)
@@ -85,6 +95,94 @@ def main() -> None:
         case(f"state-checked: {kind}", kind, "holds", "claim/holds", replace={"checkpoint": checkpoint}, level="A3",
              want=want, **trust)  # fmt: skip
     write("cases.json", cases)
+
+
+def questions(case: Any, world: World, acme: Any) -> None:
+    """More questions about the first story, and lines of others under its checkpoint."""
+    want = {"claim": "excluded", "level": "A1"}
+    case("a look-up, expecting an erasure", "lookup-ada", "holds", "claim/holds", expect="erased", want=want)
+    case("an erasure of somebody never committed", "lookup-eve", "refuted", "claim/not-erased", locators=[EVE],
+         expect="erased")  # fmt: skip
+    case("two locators of one tombstone", "tombstone", "refuted", "question/locators", locators=[ADA, BOB])
+    other = World("other.example/log")
+    text = world.checkpoints[world.size].checkpoint.encode()
+    own = sign_text(world.origin, world.note, text).encode()
+    foreign = sign_text(other.origin, other.note, text).encode()
+    second = sign_text(world.origin, key("second note key"), text).encode()
+
+    def note(*lines: str) -> dict[str, Any]:
+        return {"checkpoint": "\n".join([text, *lines, ""])}
+
+    def pinning(*names: tuple[str, str]) -> str:
+        keys = [NoteVerifier.of(origin, KeyType.ED25519, key(name).public) for origin, name in names]
+        return policy_of([PolicyLog(each) for each in keys], (), 0).encode().decode()
+
+    only_foreign = pinning((other.origin, other.origin + " note"))
+    strange = replace_signature(second, b"x" * 64)
+    case("signed by another log alone", "lookup-ada", "not-anchored", "checkpoint/foreign", replace=note(own, foreign),
+         policy=only_foreign)  # fmt: skip
+    case("lines of unknown keys", "lookup-ada", "holds", "claim/holds", replace=note(foreign, own, strange), want=want)
+    both = pinning((world.origin, world.origin + " note"), (world.origin, "second note key"))
+    case("a pinned key that entry 0 does not name", "lookup-ada", "refuted", "genesis/keys", replace=note(own, second),
+         policy=both)  # fmt: skip
+    case(
+        "a bad line of such a key",
+        "lookup-ada",
+        "refuted",
+        "signature/invalid",
+        replace=note(own, strange),
+        policy=both,
+    )
+    size = text.split("\n")[1]
+    small = text.replace(f"\n{size}\n", "\n1\n", 1)
+    signed = {"checkpoint": f"{small}\n{sign_text(world.origin, world.note, small).encode()}\n"}
+    case("a checkpoint of size 1", "lookup-ada", "refuted", "checkpoint/size", replace=signed)
+
+    # Witnesses, one of them ahead of time; each with a line of its own.
+    checkpoint = world.checkpoints[world.size].checkpoint
+
+    def cosigned(name: str, time: int) -> str:
+        return cosign_ed25519(name, key(name), checkpoint, time).encode()
+
+    trust = {"policy": world.policy("wit.example/1", quorum=1).encode().decode(), "now": world.now + 1}
+    seen = note(own, cosigned("wit.example/1", world.now), cosigned("state.example/1", world.now))
+    ahead = note(own, cosigned("wit.example/1", world.now + 302))
+    level = {"claim": "excluded", "anchor": "witnessed", "level": "A2"}
+    case(
+        "witnesses alone reach A2", "lookup-ada", "holds", "claim/holds", replace=seen, level="A2", want=level, **trust
+    )
+    case("and not A3", "lookup-ada", "not-anchored", "level/too-low", replace=seen, level="A3", want=level, **trust)
+    case("a witness ahead of time", "lookup-ada", "undecided", "freshness/clock", replace=ahead, **trust)
+    case(
+        "by no more than the leeway",
+        "lookup-ada",
+        "holds",
+        "claim/holds",
+        replace=ahead,
+        **{**trust, "now": world.now + 2},
+    )
+    nobody = policy_of([], (), 0).encode().decode()
+    state = policy_of([], ("state.example/1",), 1).encode().decode()
+    want = {"anchor": "witnessed"}
+    case("a state policy of nobody", "lookup-ada", "not-anchored", "checkpoint/state-quorum", replace=seen, level="A3",
+         state_policy=nobody, want=want, **trust)  # fmt: skip
+    case("a state policy without a quorum of witnesses", "lookup-ada", "holds", "claim/holds", replace=seen,
+         state_policy=state, want={"anchor": "logged", "level": "A1"})  # fmt: skip
+    case("a state policy that pins another log", "lookup-ada", "not-anchored", "checkpoint/unsigned", replace=seen,
+         state_policy=only_foreign.replace("quorum none\n", state), want=want, **trust)  # fmt: skip
+    bad = note(
+        own, cosigned("wit.example/1", world.now), replace_signature(cosigned("state.example/1", world.now), bytes(72))
+    )
+    case("a bad line of a state witness, and no quorum", "lookup-ada", "refuted", "signature/invalid", replace=bad,
+         policy=world.policy("wit.example/2", quorum=1).encode().decode(), state_policy=state)  # fmt: skip
+    case("a bad line of a state witness, and no pinned log", "lookup-ada", "refuted", "signature/invalid", replace=bad,
+         policy=only_foreign, state_policy=state)  # fmt: skip
+
+
+def replace_signature(line: str, signature: bytes) -> str:
+    """Return a signature line with another signature."""
+    found = SignatureLine.parse(line)
+    return replace(found, signature=signature).encode()
 
 
 def others(case: Any) -> None:
@@ -130,7 +228,10 @@ def others(case: Any) -> None:
     ends(case)
     decoys(case)
     contradictions(case)
+    backups(case)
+    crooked(case)
 
+    sizes(case)
     good = (OUT / "lookup-ada.bundle").read_text()
     first = '"position": 0'
     for desc, raw, outcome, code in (
@@ -143,8 +244,51 @@ def others(case: Any) -> None:
         ("minus zero", good.replace(first, '"position": -0', 1), "refuted", "json/number"),
         ("an unknown key", good.replace('"kind"', '"note": 1, "kind"', 1), "refuted", "json/field"),
         ("text for a number", good.replace(first, '"position": "0"', 1), "refuted", "json/field"),
+        ("an array", "[]", "undecided", "bundle/format"),
+        (
+            "another format, with the words",
+            json.dumps({"format": "other/1", "x": FORMAT}),
+            "undecided",
+            "bundle/format",
+        ),
+        ("a format that is no text", json.dumps({"format": [FORMAT]}), "undecided", "bundle/format"),
+        ("a format and no more", json.dumps({"format": FORMAT}), "refuted", "json/field"),
+        ("a keepsake", '{"format": "attest-keepsake/1", "holds": []}', "undecided", "bundle/format"),
+        ("a keepsake cut off", '{"format": "attest-keepsake/1", "x": "attest-bundle/1"', "undecided", "bundle/format"),
+        ("cut off, the words too far", f'{{"x": "{"x" * 4080}", "format": "{FORMAT}", ', "undecided", "bundle/format"),
+        ("a byte order mark", "\ufeff" + json.dumps({"format": FORMAT}), "refuted", "json/syntax"),
+        ("half a surrogate pair", json.dumps({"format": FORMAT, "kind": "\ud800"}), "refuted", "encoding/utf8"),
+        ("101 arrays deep", f'{{"format": "{FORMAT}", "x": {"[" * 100}{"]" * 100}}}', "refuted", "json/syntax"),
+        ("100 deep", f'{{"format": "{FORMAT}", "x": {"[" * 99}{"]" * 99}}}', "refuted", "json/field"),
     ):
         case(f"raw: {desc}", "lookup-ada", outcome, code, raw=raw)
+
+
+def sizes(case: Any) -> None:
+    """Numbers and sizes of bundle.md, judged where the file is read."""
+    shown = json.loads((OUT / "lookup-ada.bundle").read_text())
+    head = {**shown["holder"], "head": b64(bytes(16_385))}
+    entry = {**shown["entries"][0], "path": [b64(bytes(32))] * 64}
+    state = {**shown["states"][0], "state": b64(bytes(48))}
+    for desc, code, changed in (
+        ("no locator", "json/field", {"locators": []}),
+        ("65 locators", "json/field", {"locators": [{"type": "x", "proof": b64(bytes(80))}] * 65}),
+        ("a proof of 81 bytes", "encoding/base64", {"locators": [{"type": "email", "proof": b64(bytes(81))}]}),
+        ("a VRF key of 31 bytes", "encoding/base64", {"vrf": {"suite": 3, "key": b64(bytes(31))}}),
+        ("a head of 16,385 bytes", "encoding/base64", {"holder": head}),
+        ("a path of 64 hashes", "json/field", {"entries": [entry, *shown["entries"][1:]]}),
+        ("a state of 48 bytes", "encoding/base64", {"states": [state, *shown["states"][1:]]}),
+    ):
+        case(desc, "lookup-ada", "refuted", code, replace=changed)
+    reversed_members = json.dumps(dict(reversed(list(json.loads((OUT / "nothing.bundle").read_text()).items()))))
+    case(
+        "raw: members in another order",
+        "nothing",
+        "refuted",
+        "question/holder",
+        raw=reversed_members,
+        holder="x.example",
+    )
 
 
 def types() -> tuple[World, Any]:
@@ -244,6 +388,217 @@ def contradictions(case: Any) -> None:
     desc = "a forged hold does not hide what another one proves"
     case(desc, "forgetful", "refuted", "states/keepsake", keepsake="half-forged.keepsake", **asked)
     case("a forged keepsake does not", "forgetful", "undecided", "keepsake/hold", keepsake="forged.keepsake", **asked)
+
+
+def backups(case: Any) -> None:
+    """Only a backup holds, and something else is missing besides."""
+    world = World()
+    acme = world.admit("acme.example")
+    world.systems(acme, calls=("log", {"locators": ("phone",)}), db=("database", {"locators": ("email", "phone")}),
+                  tape=("backup", {"backup_cycle": DAY}))  # fmt: skip
+    world.hold(acme, "calls", PHONE)
+    for system in ("db", "tape"):
+        world.hold(acme, system, ADA, BOB)
+    world.epoch()
+    world.epoch()
+    world.erase(acme, "db", ADA)
+    world.epoch()
+    asked = {"policy": world.policy().encode().decode(), "now": world.now + 1}
+    other = "phone:+33111111111"
+    write("backup-types.bundle", world.bundle("certificate", acme, ADA, other))
+    both = {**asked, "locators": [ADA, other]}
+    case("only a backup holds, of two locators", "backup-types", "provisional", "claim/backup", **both)
+    case("a backup holds, and one is not indexed", "backup-types", "refuted", "claim/not-excluded", **asked)
+    world = World()
+    acme = world.admit("acme.example")
+    world.systems(acme, db=("database", {"locators": ("email", "phone")}), tape=("backup", {"backup_cycle": DAY}))
+    for system in ("db", "tape"):
+        world.hold(acme, system, ADA, BOB)
+    world.epoch()
+    world.epoch()
+    world.erase(acme, "db", ADA)
+    world.epoch()
+    asked = {"policy": world.policy().encode().decode(), "now": world.now + 1}
+    write("backup-certificate.bundle", world.bundle("certificate", acme, ADA))
+    desc = "a certificate that leaves a type out, and a backup"
+    case(desc, "backup-certificate", "refuted", "claim/type-not-asked", want={"claim": "not-excluded"}, **asked)
+
+
+def crooked(case: Any) -> None:
+    """What an operator can bind against the rules, and locators that were not asked."""
+    world, acme, bundle = erased_once()
+    asked = {"policy": world.policy().encode().decode(), "now": world.now + 1}
+    honest = recommit(world, acme, bundle, ADA)
+    write("crooked.bundle", honest)
+
+    def crook(desc: str, code: str, shown: dict[str, Any], outcome: str = "refuted") -> None:
+        changed = {field: value for field, value in shown.items() if value != honest[field]}
+        case(f"crooked: {desc}", "crooked", outcome, code, replace=changed, **asked)
+
+    def entry(desc: str, code: str, position: int, signer: Any, **changes: Any) -> None:
+        other, _, fresh = erased_once()
+        rewrite(other, position, again(other.entries[position], signer, **changes))
+        shown = recommit(other, acme, fresh, ADA) if position < other.size - 1 else recut(other, fresh)
+        crook(desc, code, shown)
+
+    def bound(desc: str, code: str, outcome: str = "refuted", **changes: Any) -> None:
+        other, _, fresh = erased_once()
+        crook(desc, code, recommit(other, acme, fresh, ADA, **changes), outcome)
+
+    crook("nothing changed", "claim/holds", honest, "holds")
+    first, last = world.entries[0], world.size - 1
+    admitted = world.ledger.parties[acme.id].admitted
+    hold = bundle["rows"][0]["entry"]
+    payload: Any = first.payload
+    entry("entry 0 of another kind", "genesis/origin", 0, world.origin, payload=PartyEnd())
+    entry(
+        "entry 0 of another log",
+        "genesis/origin",
+        0,
+        world.origin,
+        payload=replace(payload, origin="other.example/log"),
+    )
+    odd = replace(payload, statements=mixed_order(payload.statements))
+    entry("a statements key of mixed order", "key/mixed-order", 0, world.origin, payload=odd)
+    entry("entry 0 by somebody else", "signature/invalid", 0, "somebody")
+    entry("no epoch at the end", "entry/kind", last, world.origin, payload=PartyEnd())
+    entry("an epoch for another log", "entry/issuer", last, world.origin, audience="other.example/log")
+    entry("an epoch by another issuer", "entry/issuer", last, world.origin, issuer="https://acme.example")
+    entry("an epoch signed by somebody else", "signature/invalid", last, "somebody")
+    party: Any = world.entries[admitted].payload
+    entry(
+        "the admission of another",
+        "holder/admission",
+        admitted,
+        world.origin,
+        payload=replace(party, id="other.example"),
+    )
+    entry("an admission about another", "holder/admission", admitted, world.origin, about="other.example")
+    bound("nobody of this name", "holder/absent", bind="other.example")
+    for desc, code, changed in (
+        ("the head of another", "holder/head", {"party": "other.example"}),
+        ("an auditor", "holder/role", {"role": "auditor"}),
+        ("no admission there", "entry/kind", {"admitted": 0}),
+        ("an admission that is not shown", "bundle/entry-missing", {"admitted": 3}),
+        ("no VRF key", "holder/vrf-key", {"vrf": []}),
+        ("a role that is none", "head/fields", {"role": "robot"}),
+        ("a party's status", "head/unknown-extension", {"status": 3}),
+        (
+            "a party's extension, of another besides",
+            "head/unknown-extension",
+            {"other": bytes(31) + b"\1", "party": "x"},
+        ),
+    ):
+        outcome = "undecided" if code == "head/unknown-extension" else "refuted"
+        bound(desc, code, outcome, head=partial(with_fields, changed=changed))
+    for desc, code, changed in (
+        ("a system's status", "head/unknown-extension", {"status": 3}),
+        ("a system's extension", "head/unknown-extension", {"other": bytes(31) + b"\1"}),
+        ("a system's fields", "head/fields", {"held": b""}),
+        ("a system's fields, and its status", "head/fields", {"held": b"", "status": 3}),
+        ("a system's other descriptor", "systems/descriptor", {"descriptor": bytes(32)}),
+        (
+            "a system's other descriptor, and its status",
+            "head/unknown-extension",
+            {"descriptor": bytes(32), "status": 3},
+        ),
+    ):
+        outcome = "undecided" if code == "head/unknown-extension" else "refuted"
+        bound(desc, code, outcome, system=partial(with_fields, changed=changed))
+    for desc, code, changed in (
+        ("a descriptor of another system", "systems/descriptor", {"id": "files"}),
+        ("a descriptor of no kind", "statement/field", {"kind": "robot"}),
+    ):
+        bound(desc, code, descriptor=partial(with_encoded, changed=changed))
+    bound("a descriptor that is none", "cbor/truncated", descriptor=lambda encoded: encoded[:-1])
+    bound("an unknown status", "state/unknown-status", "undecided", state=lambda encoded: b"\x03" + encoded[1:])
+
+    own = key("acme.example").public
+    entry("a row for another log", "rows/audience", hold, "acme.example", audience="other.example/log")
+    entry("a row by another holder", "rows/issuer", hold, "acme.example", issuer="https://other.example")
+    entry("a row signed by the recovery key", "rows/key", hold, "acme.example recover")
+    for desc, code, items in (
+        ("a key in force", "claim/holds", [(own, "sign", hold, None)]),
+        ("a key in force too late", "rows/key", [(own, "sign", hold + 1, None)]),
+        ("a key revoked in between", "rows/key", [(own, "sign", 0, hold + 1)]),
+        ("a key for recovery only", "rows/key", [(own, "recover", 0, None)]),
+        ("a key that was given again", "claim/holds", [(own, "sign", 0, 1), (own, "sign", hold, None)]),
+    ):
+        names = ("key", "use", "from", "until")
+        changed = {"keys": [dict(zip(names, item, strict=True)) for item in items]}
+        bound(desc, code, "holds" if code == "claim/holds" else "refuted", head=partial(with_fields, changed=changed))
+    other, _, fresh = erased_once()
+    rewrite(other, hold, again(other.entries[hold], OddKey("acme.example")))
+    changed = {"keys": [{"key": OddKey("acme.example").public, "use": "sign", "from": 0, "until": None}]}
+    shown = recommit(other, acme, fresh, ADA, head=partial(with_fields, changed=changed))
+    crook("a holder's key of mixed order", "key/mixed-order", shown)
+
+    unasked(case)
+    two_logs(case)
+
+
+def with_fields(fields: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """Return a head with other fields."""
+    return {**fields, **changed}
+
+
+def with_encoded(encoded: bytes, changed: dict[str, Any]) -> bytes:
+    """Return a descriptor with other fields."""
+    return encode_cbor({**decode_cbor(encoded), **changed})
+
+
+def unasked(case: Any) -> None:
+    """A certificate of two locators, asked about one."""
+    world, acme, _ = erased_once()
+    asked = {"policy": world.policy().encode().decode(), "now": world.now + 1}
+    both = world.bundle("certificate", acme, ADA, BOB)
+    write("two-locators.bundle", both)
+    want = {"claim": "excluded"}
+    case("one of two locators asked", "two-locators", "holds", "claim/holds", want=want, **asked)
+    case("both asked", "two-locators", "refuted", "claim/not-excluded", locators=[ADA, BOB], **asked)
+    other = [{**each, "state": None, "proof": ""} if each["locator"] else each for each in both["states"]]
+    case(
+        "states of the other that prove nothing",
+        "two-locators",
+        "holds",
+        "claim/holds",
+        replace={"states": other},
+        **asked,
+    )
+    unproven = b64(b"\x02" + bytes(48))
+    other = [{**each, "state": unproven} if each["locator"] else each for each in both["states"]]
+    code = "rows/order"
+    case("states of the other that say erased", "two-locators", "refuted", code, replace={"states": other}, **asked)
+    rows = [{**both["rows"][0], "locator": 1, "system": name} for name in ("db", "files") for _ in range(2)]
+    shown = {"states": other, "rows": [*both["rows"], *rows]}
+    case("and rows for them", "two-locators", "holds", "claim/holds", replace=shown, want=want, **asked)
+    case("a row too many", "two-locators", "refuted", code, replace={"rows": [*both["rows"], rows[0]]}, **asked)
+    missing = {"states": both["states"][:-1]}
+    case("a state of the other left out", "two-locators", "refuted", "states/order", replace=missing, **asked)
+    single = world.bundle("hold", acme, ADA, system="db")
+    write("one-hold.bundle", single)
+    moved = {"rows": [{**single["rows"][0], "locator": 1}]}
+    case("a hold's row of another locator", "one-hold", "refuted", code, replace=moved, **asked)
+
+
+def two_logs(case: Any) -> None:
+    """A genuine hold in one log, shown by a keepsake that calls itself of another."""
+    there, here = World("there.example/log"), World("here.example/log")
+    holder = there.admit("acme.example")
+    there.systems(holder, db="database")
+    there.hold(holder, "db", ADA)
+    kept = there.keepsake(holder, ADA, "db", size=there.epoch())
+    same = here.admit("acme.example")
+    here.systems(same, db="database")
+    for _ in range(4):
+        here.epoch()
+    write("other-log.keepsake", json.loads(kept.encode()))
+    write("moved.keepsake", json.loads(replace(kept, origin=here.origin).encode()))
+    write("here.bundle", here.bundle("lookup", same, ADA))
+    policy = replace(here.policy(), logs=here.policy().logs + there.policy().logs).encode().decode()
+    asked = {"policy": policy, "now": here.now + 1}
+    case("a keepsake of another log", "here", "refuted", "question/origin", keepsake="other-log.keepsake", **asked)
+    case("a hold in another log", "here", "undecided", "keepsake/hold", keepsake="moved.keepsake", **asked)
 
 
 def base(forged: dict[str, Any], honest: dict[str, Any]) -> bool:

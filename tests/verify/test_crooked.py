@@ -7,34 +7,17 @@ import pytest
 
 from attest.encoding import decode_cbor, encode_cbor
 from attest.formats.statement import Log, Party, PartyEnd
-from tests.verify.crooked import again, recommit, recut, rewrite
+from tests.verify.crooked import OddKey, again, erased_once, mixed_order, recommit, recut, rewrite
 from tests.verify.test_verdicts import ADA, BOB, EVE
 from tests.verify.world import World, b64, key
 
 PHONE = "phone:+442079460018"
-P = 2**255 - 19
-
-
-def mixed_order(public: bytes) -> bytes:
-    """Return the key plus the point of order 2: another key, for which no verifier with and without cofactor agree."""
-    found = int.from_bytes(public, "little")
-    y, sign = found & (2**255 - 1), found >> 255
-    return (P - y | (1 - sign) << 255).to_bytes(32, "little")
 
 
 @pytest.fixture
 def erased() -> tuple[World, Any, dict[str, Any]]:
     """A world with one erasure in one of two systems, and the certificate of it."""
-    world = World()
-    acme = world.admit("acme.example")
-    world.systems(acme, db="database", files="saas")
-    world.hold(acme, "db", ADA, BOB)
-    world.hold(acme, "files", BOB)
-    world.epoch()
-    world.epoch()
-    world.erase(acme, "db", ADA)
-    world.epoch()
-    return world, acme, world.bundle("certificate", acme, ADA)
+    return erased_once()
 
 
 def test_a_crooked_log_can_be_honest(erased: Any) -> None:
@@ -226,15 +209,9 @@ def test_a_key_signs_while_it_is_in_force(erased: Any) -> None:
 def test_a_holders_key_is_admissible(erased: Any) -> None:
     """A head may bind what the rules would not have admitted."""
     world, acme, bundle = erased
-    odd = mixed_order(key("acme.example").public)
     hold = bundle["rows"][0]["entry"]
-
-    class Odd:
-        public = odd
-        sign = staticmethod(key("acme.example").sign)
-
-    rewrite(world, hold, again(world.entries[hold], Odd()))
-    items = [{"key": odd, "use": "sign", "from": 0, "until": None}]
+    rewrite(world, hold, again(world.entries[hold], OddKey("acme.example")))
+    items = [{"key": OddKey("acme.example").public, "use": "sign", "from": 0, "until": None}]
     shown = recommit(world, acme, bundle, ADA, head=lambda fields: {**fields, "keys": items})
 
     assert world.ask(shown, acme, ADA).code == "key/mixed-order"

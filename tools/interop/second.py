@@ -158,8 +158,8 @@ def _change(holder: Any, last: Any, draw: random.Random) -> None:
             draw.shuffle(holder)
         case _ if isinstance(old, bool) or old is None:
             holder[last] = not old
-        case _ if isinstance(old, int):
-            holder[last] = draw.choice((old + 1, max(0, old - 1), draw.randrange(40), 2**53 - 1))
+        case _ if isinstance(old, int | float):
+            holder[last] = draw.choice((int(old) + 1, max(0, int(old) - 1), draw.randrange(40), 2**53 - 1))
         case _ if isinstance(old, str):
             holder[last] = _text(old, draw)
         case _ if isinstance(old, dict):
@@ -271,7 +271,8 @@ def ours(case: Case) -> dict[str, Any]:
         for name in ("policy", "state_policy"):
             asked[name] = None if asked[name] is None else Policy.parse(asked[name].encode())
         asked["keepsake"] = None if asked["keepsake"] is None else Keepsake.parse(case["keepsake"])
-        asked["locators"] = tuple(asked["locators"])
+        kept = asked["keepsake"]
+        asked["locators"] = tuple(asked["locators"]) or (() if kept is None else (kept.locator,))
         verdict = verify(case["bundle"], Question(**asked))
     except Malformed as error:
         return {"outcome": "usage", "code": error.code}
