@@ -3,8 +3,9 @@
     python -m tools.interop.second [--go PATH] [--mutations N]
 
 First the published vectors; then every case of tests/vectors/bundle/cases.json through both; then thousands of mutated
-bundles and questions, the same ones every time. Outcomes have to be the same always, and codes and results too, unless
-both codes are of reading one and the same file, where the specification lets any apply. Needs Go 1.27 or later.
+bundles and questions, and half as many of a log that binds what it must not, the same ones every time. Outcomes have to
+be the same always, and codes and results too, unless both codes are of reading one and the same file, where the
+specification lets any apply. Needs Go 1.27 or later.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from attest.errors import Malformed
 from attest.formats.keepsake import Keepsake
 from attest.formats.policy import Policy
 from attest.ledger.verify import Question, verify
+from tools.interop.bound import bound
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SOURCES: Final = ROOT / "docs/examples"
@@ -334,14 +336,15 @@ def disagreements(mine: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
 
 
 def compare(program: Path, count: int, say: Callable[[str], None]) -> int:
-    """Run all three parts; return the number of disagreements."""
+    """Run all parts; return the number of disagreements."""
     vectors = subprocess.run([program, "--vectors", VECTORS], capture_output=True, text=True, check=False)
     wrong = 0 if vectors.returncode == 0 else 1
     if wrong:
         say(vectors.stdout)
     say(vectors.stdout.strip().split("\n")[-1])
     cases = list(published())
-    for name, some in (("published cases", cases), ("mutations", list(mutated(cases, count)))):
+    parts = {"published cases": cases, "mutations": list(mutated(cases, count)), "bound": list(bound(count // 2))}
+    for name, some in parts.items():
         outcomes: Counter[str] = Counter()
         codes: set[str] = set()
         for case, other in zip(some, theirs(program, some), strict=True):
