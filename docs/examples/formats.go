@@ -1,7 +1,7 @@
 package main
 
-// The formats that a bundle is made of, and the cryptography under them, read as strictly as docs/spec has them. Each part
-// names its page; verify.go judges what is read here.
+// The formats that a bundle is made of, and the cryptography under them, as strictly as docs/spec has them. Each part names
+// its page; verify.go judges what is read here.
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/bits"
 	"regexp"
@@ -56,9 +57,8 @@ func catch(do func()) (f *fault) {
 // ---- encoding.md ------------------------------------------------------------------------------------------
 
 const (
-	maxInt  = 1<<53 - 1     // the greatest integer of CBOR and JSON
-	anySize = math.MaxInt   // of bytes
-	aText   = math.MaxInt64 // characters
+	maxInt  = 1<<53 - 1   // the greatest integer of CBOR and JSON
+	anySize = math.MaxInt // of bytes
 )
 
 func parseDecimal(s string) int64 {
@@ -293,26 +293,30 @@ func ascending(low, high int, member shape) shape {
 	}
 }
 
-type field struct {
-	name string
-	is   shape
-}
+type fields map[string]shape
 
 // record is a closed map; a field whose name ends in "?" may be left out.
-func record(fields ...field) shape {
+func record(all fields) shape {
+	names := slices.Sorted(maps.Keys(all)) // which of several faults is named does not hang on chance
 	return func(v any) (any, bool) {
 		m, ok := v.(object)
 		known := 0
-		for i := 0; ok && i < len(fields); i++ {
-			name, optional := strings.CutSuffix(fields[i].name, "?")
+		for i := 0; ok && i < len(names); i++ {
+			name, optional := strings.CutSuffix(names[i], "?")
 			value, there := m[name]
 			if ok = there || optional; there {
 				known++
-				m[name], ok = fields[i].is(value)
+				m[name], ok = all[names[i]](value)
 			}
 		}
 		return v, ok && known == len(m)
 	}
+}
+
+func (f fields) and(more fields) fields {
+	both := maps.Clone(f)
+	maps.Copy(both, more)
+	return both
 }
 
 func shaped(v any, s shape, code string) object {
@@ -855,48 +859,47 @@ func (p *policy) judge(c checkpoint) (j judgement) {
 // ---- statements.md, statements.cddl -----------------------------------------------------------------------
 
 var (
-	newKey     = record(field{"key", hash}, field{"use", one("sign", "recover")}, field{"proof", sized(64)})
-	series     = record(field{"suite", number(3, 3)}, field{"hash", hash})
-	sizedRoot  = record(field{"origin", origin}, field{"size", uint53}, field{"root", hash})
-	descriptor = record(field{"id", systemID},
-		field{"kind", one("database", "search", "warehouse", "cache", "log", "model", "backup", "processor", "saas", "paper",
-			"other")},
-		field{"assets", ascending(0, 16, nameCode)}, field{"locators", ascending(1, 8, nameCode)},
-		field{"retention", orNull(characters(500))}, field{"backup_cycle", orNull(uint53)},
-		field{"processor_log", orNull(origin)}, field{"retired", boolean})
+	newKey     = record(fields{"key": hash, "use": one("sign", "recover"), "proof": sized(64)})
+	series     = record(fields{"suite": number(3, 3), "hash": hash})
+	sizedRoot  = record(fields{"origin": origin, "size": uint53, "root": hash})
+	descriptor = record(fields{"id": systemID,
+		"kind": one("database", "search", "warehouse", "cache", "log", "model", "backup", "processor", "saas", "paper",
+			"other"),
+		"assets": ascending(0, 16, nameCode), "locators": ascending(1, 8, nameCode),
+		"retention": orNull(characters(500)), "backup_cycle": orNull(uint53),
+		"processor_log": orNull(origin), "retired": boolean})
 	payloads = map[string]shape{
-		"log/1": payload(field{"origin", origin},
-			field{"keys", record(field{"statements", hash}, field{"receipts", hash}, field{"note_ed25519", hash},
-				field{"note_mldsa44", sized(mldsa.MLDSA44PublicKeySize)})},
-			field{"limits", record(field{"rows", number(1, 1048576)}, field{"statement", number(1024, 16384)},
-				field{"skew", number(1, 3600)}, field{"silence", number(1, 86400)})},
-			field{"predecessor", orNull(sizedRoot)}),
-		"policy/1": payload(field{"name", nameCode}, field{"digest", hash}),
-		"party/1": payload(field{"id", partyID}, field{"role", one("holder", "authority", "auditor")},
-			field{"name", characters(200)}, field{"legal_id", characters(200)},
-			field{"check", record(field{"method", one("operator", "domain")}, field{"time", uint53})},
-			field{"keys", list(2, 16, newKey)}, field{"vrf", list(0, 1, series)}),
-		"keys/1":      payload(field{"add", list(0, 16, newKey)}, field{"revoke", ascending(0, 16, hash)}),
-		"party-end/1": payload(),
-		"systems/1":   payload(field{"systems", ascending(1, 64, descriptor)}),
-		"hold/1": payload(field{"count", number(1, 1048576)}, field{"root", hash},
-			field{"cause", one("collected", "backfill", "restored", "corrected", "retracted", "migrated")}),
-		"tombstone/1": payload(field{"count", number(1, 1048576)}, field{"root", hash}, field{"erased_at", uint53},
-			field{"method", one("logical_delete", "row_delete_committed", "compacted", "overwritten", "nist:clear",
+		"log/1": payload(fields{"origin": origin,
+			"keys": record(fields{"statements": hash, "receipts": hash, "note_ed25519": hash,
+				"note_mldsa44": sized(mldsa.MLDSA44PublicKeySize)}),
+			"limits": record(fields{"rows": number(1, 1048576), "statement": number(1024, 16384),
+				"skew": number(1, 3600), "silence": number(1, 86400)}),
+			"predecessor": orNull(sizedRoot)}),
+		"policy/1": payload(fields{"name": nameCode, "digest": hash}),
+		"party/1": payload(fields{"id": partyID, "role": one("holder", "authority", "auditor"),
+			"name": characters(200), "legal_id": characters(200),
+			"check": record(fields{"method": one("operator", "domain"), "time": uint53}),
+			"keys":  list(2, 16, newKey), "vrf": list(0, 1, series)}),
+		"keys/1":      payload(fields{"add": list(0, 16, newKey), "revoke": ascending(0, 16, hash)}),
+		"party-end/1": payload(fields{}),
+		"systems/1":   payload(fields{"systems": ascending(1, 64, descriptor)}),
+		"hold/1": payload(fields{"count": number(1, 1048576), "root": hash,
+			"cause": one("collected", "backfill", "restored", "corrected", "retracted", "migrated")}),
+		"tombstone/1": payload(fields{"count": number(1, 1048576), "root": hash, "erased_at": uint53,
+			"method": one("logical_delete", "row_delete_committed", "compacted", "overwritten", "nist:clear",
 				"nist:purge", "nist:purge:cryptographic_erase", "nist:destroy", "anonymised", "aggregated", "deidentified",
-				"returned", "expired_by_retention")},
-			field{"level", one("none", "logical", "physical")}, field{"ground", ground}),
-		"epoch/1": payload(field{"number", uint53}, field{"time", uint53}, field{"root", hash}),
+				"returned", "expired_by_retention"),
+			"level": one("none", "logical", "physical"), "ground": ground}),
+		"epoch/1": payload(fields{"number": uint53, "time": uint53, "root": hash}),
 	}
-	protected = record(field{"\xff1", number(-19, -19)}, field{"\xff3", one("application/vnd.attest.statement+cbor")},
-		field{"\xff4", hash}, field{"\xff16", one("application/scitt-statement+cose")},
-		field{"\xff15", record(field{"\xff1", characters(512)}, field{"\xff2", characters(512)},
-			field{"\xff3", characters(512)}, field{"\xff6", uint53})})
+	protected = record(fields{"\xff1": number(-19, -19), "\xff3": one("application/vnd.attest.statement+cbor"),
+		"\xff4": hash, "\xff16": one("application/scitt-statement+cose"),
+		"\xff15": record(fields{"\xff1": characters(512), "\xff2": characters(512),
+			"\xff3": characters(512), "\xff6": uint53})})
 )
 
-func payload(fields ...field) shape {
-	return record(append(fields, field{"kind", text}, field{"seq", uint53}, field{"about?", partyID},
-		field{"ref?", list(1, 16, hash)})...)
+func payload(own fields) shape {
+	return record(own.and(fields{"kind": text, "seq": uint53, "about?": partyID, "ref?": list(1, 16, hash)}))
 }
 
 type statement struct {
@@ -969,19 +972,18 @@ func parseState(b []byte) *state {
 }
 
 var (
-	systemHead = record(field{"system", systemID}, field{"status", uint53}, field{"descriptor", hash}, field{"root", hash},
-		field{"held", uint53}, field{"erased", uint53}, field{"reheld", uint53}, field{"entries", uint53},
-		field{"chain", hash}, field{"other", hash})
-	headKey = record(field{"key", hash}, field{"use", one("sign", "recover")}, field{"from", uint53},
-		field{"until", orNull(uint53)})
-	ofParty = []field{{"party", text}, {"role", one("holder", "authority", "auditor", "log")}, {"status", uint53},
-		{"admitted", uint53}, {"own", uint53}, {"recovery", uint53}, {"keys", list(0, 64, headKey)},
-		{"vrf", list(0, 1, series)}, {"systems", record(field{"count", uint53}, field{"root", hash})}, {"entries", uint53},
-		{"chain", hash}, {"other", hash}}
-	partyHead = record(ofParty...)
-	logHead   = record(append(slices.Clone(ofParty),
-		field{"epoch", record(field{"number", uint53}, field{"time", uint53}, field{"latest", uint53})},
-		field{"rules", record(field{"name", nameCode}, field{"digest", hash})})...)
+	systemHead = record(fields{"system": systemID, "status": uint53, "descriptor": hash, "root": hash,
+		"held": uint53, "erased": uint53, "reheld": uint53, "entries": uint53,
+		"chain": hash, "other": hash})
+	headKey = record(fields{"key": hash, "use": one("sign", "recover"), "from": uint53,
+		"until": orNull(uint53)})
+	ofParty = fields{"party": text, "role": one("holder", "authority", "auditor", "log"), "status": uint53,
+		"admitted": uint53, "own": uint53, "recovery": uint53, "keys": list(0, 64, headKey), "vrf": list(0, 1, series),
+		"systems": record(fields{"count": uint53, "root": hash}), "entries": uint53, "chain": hash, "other": hash}
+	partyHead = record(ofParty)
+	logHead   = record(ofParty.and(fields{
+		"epoch": record(fields{"number": uint53, "time": uint53, "latest": uint53}),
+		"rules": record(fields{"name": nameCode, "digest": hash})}))
 )
 
 // parseHead wants a head that is bound: one that is not is a forgery, whatever it says of extensions.
@@ -1008,23 +1010,23 @@ const (
 
 var (
 	hashPath    = list(0, 63, in64(32, 32))
-	bundleShape = record(field{"format", one("attest-bundle/1")}, field{"kind", text}, field{"checkpoint", text},
-		field{"entries", list(0, maxStates, record(field{"position", uint53}, field{"entry", in64(0, anySize)},
-			field{"path", hashPath}))},
-		field{"holder", record(field{"party", text}, field{"head", in64(0, maxHead)}, field{"proof", in64(0, anySize)})},
-		field{"vrf", record(field{"suite", uint53}, field{"key", in64(32, 32)})},
-		field{"locators", list(1, maxLocators, record(field{"type", text}, field{"proof", in64(80, 80)}))},
-		field{"systems", list(0, maxSystems, record(field{"head", in64(0, maxHead)}, field{"descriptor", in64(0, maxHead)}))},
-		field{"states", list(0, maxStates, record(field{"locator", uint53}, field{"system", text},
-			field{"state", orNull(in64(49, 49))}, field{"proof", in64(0, anySize)}))},
-		field{"rows", list(0, 2*maxStates, record(field{"locator", uint53}, field{"system", text}, field{"entry", uint53},
-			field{"position", uint53}, field{"commitment", in64(32, 32)}, field{"path", hashPath}))})
-	keepsakeShape = record(field{"format", one("attest-keepsake/1")}, field{"warning", text}, field{"origin", origin},
-		field{"holder", partyID}, field{"locator", text},
-		field{"vrf", record(field{"suite", uint53}, field{"key", in64(32, 32)}, field{"proof", in64(80, 80)})},
-		field{"holds", list(0, maxSystems, record(field{"system", systemID}, field{"entry", uint53}, field{"entry_id", text},
-			field{"blind", in64(32, 32)}, field{"records", list(0, 1000000, matching(`[0-9a-f]{64}`, 64))},
-			field{"bundle", func(v any) (any, bool) { b := readBundle(v); return b, b.kind == "hold" }}))})
+	bundleShape = record(fields{"format": one("attest-bundle/1"), "kind": text, "checkpoint": text,
+		"entries": list(0, maxStates, record(fields{"position": uint53, "entry": in64(0, anySize),
+			"path": hashPath})),
+		"holder":   record(fields{"party": text, "head": in64(0, maxHead), "proof": in64(0, anySize)}),
+		"vrf":      record(fields{"suite": uint53, "key": in64(32, 32)}),
+		"locators": list(1, maxLocators, record(fields{"type": text, "proof": in64(80, 80)})),
+		"systems":  list(0, maxSystems, record(fields{"head": in64(0, maxHead), "descriptor": in64(0, maxHead)})),
+		"states": list(0, maxStates, record(fields{"locator": uint53, "system": text,
+			"state": orNull(in64(49, 49)), "proof": in64(0, anySize)})),
+		"rows": list(0, 2*maxStates, record(fields{"locator": uint53, "system": text, "entry": uint53,
+			"position": uint53, "commitment": in64(32, 32), "path": hashPath}))})
+	keepsakeShape = record(fields{"format": one("attest-keepsake/1"), "warning": text, "origin": origin,
+		"holder": partyID, "locator": text,
+		"vrf": record(fields{"suite": uint53, "key": in64(32, 32), "proof": in64(80, 80)}),
+		"holds": list(0, maxSystems, record(fields{"system": systemID, "entry": uint53, "entry_id": text,
+			"blind": in64(32, 32), "records": list(0, 1000000, matching(`[0-9a-f]{64}`, 64)),
+			"bundle": func(v any) (any, bool) { b := readBundle(v); return b, b.kind == "hold" }}))})
 )
 
 type bundle struct {
@@ -1044,7 +1046,7 @@ func readBundle(v any) *bundle {
 	return &bundle{o, kind, single, parseCheckpoint([]byte(at[string](o, "checkpoint")))}
 }
 
-// parseBundle is step 1. What never claimed to be a bundle is not a forged one; a keepsake, which has some in it, neither.
+// parseBundle is step 1. What never claimed to be a bundle is not a forged one, and neither is a keepsake.
 func parseBundle(file []byte) *bundle {
 	var v any
 	malformed := catch(func() { v = parseJSON(file, maxFile) })
