@@ -972,8 +972,9 @@ class Node:
             raise Malformed("lookup/locators", f"{len(locators)} locators, want 1 to {MAX_LOCATORS}")
         if size is None:
             self._await_cosignatures()
-            asked = tuple(sorted(locators[0]))
-            view = self._best_view(lambda each: each.ledger.system_ids.get(holder, ()) == asked)
+            # An older view must not know fewer systems: what was registered since would be passed over in silence.
+            known = self.view.ledger.system_ids.get(holder)
+            view = self._best_view(lambda each: each.ledger.system_ids.get(holder) == known)
         else:
             view = self.view_at(size)
         head = self._holder(view, holder)

@@ -76,7 +76,6 @@ def log_to(people: bool) -> None:
             structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer(),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
     # waitress reports a full task queue on every request that waits for a moment.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)

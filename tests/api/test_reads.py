@@ -195,7 +195,7 @@ def _bundle(parts: dict[str, Any], kind: str) -> Bundle:
     """Complete a bundle as an asker does; the VRF parts are its own business."""
     empty = {
         "vrf": {"suite": 3, "key": encode_base64(bytes(32))},
-        "locators": [],
+        "locators": [{"type": "email", "proof": encode_base64(bytes(80))}],
         "systems": [],
         "states": [],
         "rows": [],
