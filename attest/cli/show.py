@@ -142,7 +142,13 @@ def _keepsake(encoded: bytes) -> tuple[str, Any]:
         "holder": found.holder,
         "locator": found.locator,
         "holds": [
-            {"system": hold.system, "entry": hold.entry, "entry_id": hold.entry_id, "records": len(hold.records)}
+            {
+                "system": hold.system,
+                "entry": hold.entry,
+                "entry_id": hold.entry_id,
+                "records": len(hold.records),
+                "fits the rest": found.fault(hold) or "yes; `attest verify` says whether the log has it",
+            }
             for hold in found.holds
         ],
     }

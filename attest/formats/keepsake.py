@@ -6,12 +6,13 @@ Spec: docs/spec/bundle.md.
 from dataclasses import dataclass
 from typing import Any, Self
 
-from attest.crypto import locators
-from attest.encoding import Hash, encode_base64, parse_hex
-from attest.errors import Malformed
+from attest.crypto import commitment, locators, vrf
+from attest.encoding import Hash, encode_base64, encode_base64url, parse_hex
+from attest.errors import AttestError, Malformed
 from attest.formats.bundle import Bundle
 from attest.formats.statement import is_origin, is_party_id, is_system_id
 from attest.formats.strict_json import base64, closed, integer, many, parse_json, text, write_json
+from attest.merkle.tree import leaf_hash
 
 FORMAT = "attest-keepsake/1"
 MAX_KEEPSAKE = 64 << 20  # bytes
@@ -58,6 +59,30 @@ class Keepsake:
         vrf = found["vrf"]
         holds = tuple(_hold(hold) for hold in found["holds"])
         return cls(found["origin"], found["holder"], found["locator"], vrf["suite"], vrf["key"], vrf["proof"], holds)
+
+    def fault(self, hold: KeptHold) -> str | None:
+        """Say what of a hold does not fit the rest of this keepsake, or None. No policy, so nothing about the log."""
+        bundle, row = hold.bundle, hold.bundle.rows[0]
+        if (bundle.checkpoint.checkpoint.origin, bundle.party, bundle.vrf_key) != (
+            self.origin,
+            self.holder,
+            self.vrf_key,
+        ):
+            return "its bundle is of another log, holder or VRF key"
+        if (row.system, row.entry) != (hold.system, hold.entry):
+            return "its bundle is of another system or entry"
+        try:
+            entry_id = encode_base64url(leaf_hash(bundle.entry(hold.entry).entry))
+            beta = vrf.verify(self.vrf_key, commitment.alpha(self.locator), self.vrf_proof)
+            digest = commitment.record_digest(hold.records)
+        except AttestError as error:
+            return str(error)
+        if entry_id != hold.entry_id:
+            return "entry_id is that of another entry"
+        index = commitment.index(self.holder, hold.system, beta)
+        if commitment.commitment(index, hold.blind, digest) != row.commitment:
+            return "blind and records do not open the row's commitment"
+        return None
 
     def encode(self) -> bytes:
         """Write the file."""

@@ -647,6 +647,31 @@ def test_a_keepsake_of_somebody_else_is_no_question(story: Story, holder: str, a
         story.world.ask(story.world.bundle("lookup", story.acme, BOB), holder, *asked, keepsake=keepsake)
 
 
+def test_a_keepsake_tells_what_in_it_does_not_fit(story: Story) -> None:
+    """Proof, row, entry and opening belong together; whether the log has the entry is for a verdict."""
+    kept = story.world.keepsake(story.acme, ADA, "db", "search", size=story.all_hold)
+    hold, other = kept.holds
+    assert [kept.fault(each) for each in kept.holds] == [None, None]
+
+    for changed, word in (
+        (replace(hold, system="search"), "system"),
+        (replace(hold, entry=hold.entry + 1), "entry"),
+        (replace(hold, entry_id=other.entry_id), "entry_id"),
+        (replace(hold, bundle=other.bundle), "system"),
+        (replace(hold, blind=other.blind), "open"),
+        (replace(hold, records=(bytes(32),)), "open"),
+        (replace(hold, records=()), "no-records"),
+    ):
+        assert word in (kept.fault(changed) or "")
+    for keepsake in (
+        replace(kept, origin="x"),
+        replace(kept, holder="other.example"),
+        replace(kept, vrf_key=bytes(32)),
+    ):
+        assert "another log, holder or VRF key" in (keepsake.fault(hold) or "")
+    assert "vrf/mismatch" in (replace(kept, locator=BOB).fault(hold) or "")
+
+
 def test_an_old_keepsake_serves_under_a_newer_policy(story: Story) -> None:
     """A keepsake made before there were witnesses still asks: its own hold matters only where the map denies it."""
     world = World()
