@@ -208,6 +208,8 @@ def _question(
     except Malformed as error:
         # A policy, keepsake or locator that cannot be read is a wrong question, not a refuted answer.
         raise click.UsageError(f"{error.code}: {error.message}") from None
+    except OSError as error:
+        raise click.UsageError(f"{error.strerror}: {error.filename}") from None
 
 
 def moment(seconds: int) -> str:

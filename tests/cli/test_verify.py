@@ -154,6 +154,16 @@ def test_a_wrong_question_is_a_usage_error(
     assert says in err
 
 
+@pytest.mark.parametrize("option", ["--policy", "--state-policy", "--keepsake"])
+def test_a_question_that_is_not_there_is_a_usage_error(run: Any, tmp_path: Path, option: str) -> None:
+    """Without it nothing is asked, so nothing can be undecided."""
+    line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
+    code, out, err = run(*line, option, str(tmp_path / "missing"))
+
+    assert (code, out) == (2, "")
+    assert "missing" in err
+
+
 def test_a_keepsake_goes_with_more_locators(run: Any, tmp_path: Path) -> None:
     """A certificate may need more than the one locator of a keepsake; its own has to be among them."""
     line = arguments_of(CASES["a look-up of somebody erased everywhere"], tmp_path)
