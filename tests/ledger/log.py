@@ -1,5 +1,6 @@
 """A log in memory, for tests: every statement goes to the rules, to their slow model, and into a transition proof."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 import pytest
 
 from attest.encoding import Hash
-from attest.errors import AttestError, Unavailable
+from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.rows import RowFile
 from attest.formats.state import state_value
 from attest.formats.statement import Hold, Statement, Tombstone
 from attest.ledger.epoch import Draft, Ledger
 from attest.ledger.rules import RULES_DIGEST
-from attest.ledger.transition import Anchor, prove_transition, verify_transition
+from attest.ledger.transition import Anchor, prove_refused, prove_transition, verify_transition
 from attest.merkle.sparse import Tree
 from attest.statemap import StateMap
 from tests import reference
@@ -261,6 +262,15 @@ class Log:
             verify_transition(self.force(statement.entry), self.anchor, self.rows)
 
         assert (whole.value.code, stateless.value.code) == (code, code)
+        # Whoever has everything proves the refusal to whoever has nothing.
+        entries = [*self.pending, statement.entry, self.encode(self.epoch_fields())]
+        file = None
+        with contextlib.suppress(Malformed):
+            file = self._row_file(statement)
+        proof = prove_refused(self.ledger, self.draft, entries, file)
+        with pytest.raises(AttestError) as shown:
+            verify_transition(proof, self.anchor, self.rows)
+        assert shown.value.code == code
 
     def _row_file(self, statement: Statement) -> RowFile | None:
         file = self._file_of(statement)

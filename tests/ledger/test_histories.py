@@ -10,7 +10,7 @@ from attest.formats.rows import RowFile
 from attest.formats.statement import Epoch, Hold, Statement, Tombstone
 from attest.ledger.epoch import Draft, Ledger
 from attest.ledger.rules import RULES, RULES_DIGEST
-from attest.ledger.transition import Anchor, verify_transition
+from attest.ledger.transition import Anchor, prove_refused, verify_transition
 from tests.ledger import model
 from tests.ledger.log import MAPS, ORIGIN, Log, descriptor, rows_of
 from tests.ledger.model import Refused
@@ -108,6 +108,11 @@ def offer(log, found):
         with pytest.raises(AttestError) as stateless:
             verify_transition(log.force(found.entry), log.anchor, log.rows)
         assert whole.value.code == stateless.value.code
+        entries = [*log.pending, found.entry, log.encode(log.epoch_fields())]
+        proof = prove_refused(log.ledger, log.draft, entries, None if file is None else RowFile.parse(file))
+        with pytest.raises(AttestError) as shown:
+            verify_transition(proof, log.anchor, log.rows)
+        assert shown.value.code == whole.value.code
         assert log.draft.close().root == before
         return
     log.add(found)
