@@ -179,27 +179,41 @@ def verify_parsed(proof: dict[str, Any], anchor: Anchor, rows: Callable[[Hash], 
     base = _PrunedBase(anchor, previous, proof)
     draft = Draft(base)
     last = draft.take(proof["entries"], rows)
-    claims = Claims.parse(proof["after"], _shown_systems(proof))
     try:
         closing = draft.finish(last)
     except Refuted as error:
         if error.code != "rule/epoch-root":
             raise
-        raise _departure(base, draft, last, claims, rows) or error from None
-    if claims != Claims.of(closing.effects):
+        raise _departure(base, draft, last, proof, rows) or error from None
+    if _claims(proof) != Claims.of(closing.effects):
         raise Malformed("transition/after", "the heads shown as those after the epoch are not those it leads to")
     after = frontier.append(leaf_hashes(proof["entries"]))
     return Anchor(draft.genesis, after.size, after.root(), last)
 
 
+def _claims(proof: dict[str, Any]) -> Claims:
+    """Read the heads that a proof shows as those after the epoch. Raises `Malformed`: `transition/after`."""
+    systems = {
+        (holder["party"], system["system"]): system["after"]
+        for holder in proof["holders"]
+        for system in holder["systems"]
+        if system["after"] is not None
+    }
+    return Claims.parse(proof["after"], systems)
+
+
 def _departure(
-    base: "_PrunedBase", draft: Draft, last: Statement, claims: Claims, rows: Callable[[Hash], bytes]
+    base: "_PrunedBase", draft: Draft, last: Statement, proof: dict[str, Any], rows: Callable[[Hash], bytes]
 ) -> Departure | None:
     """Name what is wrong with an epoch whose root is wrong; None if nothing that the proof shows tells."""
     closing = draft.close()
     effects = closing.effects
     if isinstance(last.payload, Epoch) and last.payload.root == base.top_root():
         return Departure("epoch/old-root", "the top root", "that of the epoch before", closing.root.hex())
+    try:
+        claims = _claims(proof)
+    except Malformed:
+        return None
     for name, changes in effects.states.items():
         claimed = claims.map_root(name)
         if claimed is not None and claimed != effects.systems[name].root:
@@ -373,16 +387,6 @@ def _check_items(encoded: bytes) -> None:
         items += 1
         if items > MAX_ITEMS:
             raise Malformed("transition/format", f"more than {MAX_ITEMS} CBOR items")
-
-
-def _shown_systems(proof: dict[str, Any]) -> dict[SystemId, bytes]:
-    """Return the heads after the epoch of the systems that a proof shows."""
-    return {
-        (holder["party"], system["system"]): system["after"]
-        for holder in proof["holders"]
-        for system in holder["systems"]
-        if system["after"] is not None
-    }
 
 
 def _check_ascending(where: str, names: Sequence[str]) -> None:

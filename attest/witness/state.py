@@ -152,9 +152,10 @@ class StateAssessor:
                     raise error
                 desk.refused = None
             if desk.work is None or desk.work.done.is_set():
-                desk.work = _Work(signed.checkpoint)
-                thread = threading.Thread(target=self._run, args=(desk, desk.work, signed), daemon=True)
-                thread.start()
+                work = _Work(signed.checkpoint)
+                name = f"state-{desk.walker.origin}"
+                threading.Thread(target=self._run, args=(desk, work, signed), name=name, daemon=True).start()
+                desk.work = work
             return desk.work
 
     def _run(self, desk: _Desk, work: _Work, signed: SignedCheckpoint) -> None:

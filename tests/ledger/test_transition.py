@@ -216,6 +216,17 @@ def test_a_lie_about_what_an_epoch_changed_is_refused(name):
     assert refused(log, log.force(epoch=epoch.entry, after=after)) == code
 
 
+def test_heads_that_cannot_be_read_do_not_hide_a_wrong_root():
+    """A wrong root is wrong whatever is shown with it; under a right one they are refused."""
+    log = busy()
+    wrong, right = log.sign_epoch(root=bytes(32)), log.sign_epoch()
+    for epoch, code in ((wrong, "rule/epoch-root"), (right, "transition/after")):
+        proof = log.force_map(epoch=epoch.entry)
+        for after in ([], proof["after"][::-1], proof["after"] * 2, [b"x"], [b"\xa0"]):
+            shown = {**proof, "after": after}
+            assert refused(log, shown) == (code if after or code == "transition/after" else "epoch/dropped")
+
+
 @pytest.mark.parametrize("name", LIES)
 def test_heads_shown_after_an_epoch_are_those_it_leads_to(name):
     """Nobody is told wrong heads under a right root."""
