@@ -11,6 +11,7 @@ from attest.errors import AttestError, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.policy import Policy, add_witness
 from attest.formats.rows import RowFile
+from attest.ledger.transition import Anchor
 from attest.store.anchors import AnchorStore
 from attest.store.blobs import DirectoryBlobs
 from attest.store.db import Database
@@ -49,6 +50,11 @@ class StateWitness:
 
     def assess(self, signed: SignedCheckpoint | None = None) -> None:
         self.assessor.assess(ORIGIN, signed or SignedCheckpoint.parse(self.world.published("checkpoint")))
+
+    def anchor(self) -> Anchor:
+        found = AnchorStore(self.db).read(ORIGIN)
+        assert found is not None
+        return found
 
     def refuses(self) -> str:
         with pytest.raises(AttestError) as caught:
@@ -119,6 +125,28 @@ def test_a_log_that_is_away_is_not_refuted(world, witness):
     witness.transport = there
     witness.open()
     witness.assess()
+
+
+def test_who_was_away_for_a_day_replays_over_http(world, witness, tmp_path):
+    """The log has dropped its proofs; what comes out is what a witness has that saw every epoch."""
+    always = StateWitness(world, tmp_path / "always")
+    witness.assess()
+    holder = world.holder("acme.example", descriptor("db"))
+    rows = [RowFile.build(random_rows(n)) for n in (300, 2, 40)]
+    for each in rows:
+        world.publish(holder.hold("db", each), each)
+    world.publish(holder.erase("db", rows[0]), rows[0])
+    always.assess()
+    for _ in range(25 * 3600 // world.config.quiet_interval_s):
+        world.step(world.config.quiet_interval_s)
+        always.assess()
+    assert world.node.transition(1) is None
+    witness.assess()
+    assert witness.anchor() == always.anchor()
+    assert set(witness.blobs.names("rows")) == set(always.blobs.names("rows"))
+    fresh = StateWitness(world, tmp_path / "fresh")
+    fresh.assess()
+    assert fresh.anchor() == always.anchor()
 
 
 # --- both of them whole: the log offers, the witness checks and cosigns, the log publishes ---
