@@ -1,12 +1,10 @@
 """A real service on SQLite, and what tests of its HTTP side need of it."""
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -85,15 +83,6 @@ class Site:
     def stranger(self, rows: RowFile) -> Statement:
         """Sign in the holder's name with a key of somebody else."""
         return self.hold(rows, seq=0, key=SigningKey.generate())
-
-
-@pytest.fixture(autouse=True)
-def plain_log() -> Iterator[None]:
-    """Log to stdout, whatever a test before this one configured."""
-    before = structlog.get_config()
-    structlog.reset_defaults()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_a_message_that_quotes_bad_text_is_still_answered(accept: str):
 
 def test_a_fault_of_ours_leaks_nothing(capsys: pytest.CaptureFixture[str]):
     """A 500 names an incident that the log has too; neither quotes the exception, which may quote the request."""
+    structlog.reset_defaults()  # to stdout, where capsys reads
     answer = _answer(RuntimeError("ada@example.org"))
 
     assert answer.status_code == 500

@@ -1,13 +1,11 @@
 """A company with the real SDK, in front of a real log in the same process; time passes only where it sleeps."""
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import structlog
 
 from attest.api.app import create_app
 from attest.crypto import commitment
@@ -20,7 +18,6 @@ from tests.world import ORIGIN, World, descriptor
 
 URL = "http://log.example"
 EMAIL = Template("email:{email}")
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @dataclass
