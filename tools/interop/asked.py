@@ -51,9 +51,9 @@ def _omniwitness_client(report: Report, offers: Offers, where: Path) -> None:
         )
         expect("the step from the size that was named", offer(offers.true(257), 256), "200", cosigned=True)
         expect("the same again, for a newer time", offer(offers.true(257), 257), "200", cosigned=True)
-        forked = offers.lie(257, offers.unrelated(257))
+        forked = offers.lie(257)
         expect("another tree of the same size", offer(forked, 257), "422", saying="consistency proof invalid")
-        torn = offers.lie(300, offers.unrelated(300))
+        torn = offers.lie(300)
         expect("another, larger tree", offer(torn, 257), "422", saying="consistency proof invalid")
         wrong = offer(offers.true(258), 257, proof_from=255)
         expect("a proof from another size", wrong, "422", saying="consistency proof invalid")
@@ -105,8 +105,8 @@ def _aics_client(report: Report, offers: Offers, where: Path) -> None:
         expect("the same again, for a newer time", submit(offers.true(257), 257), 200)
         expect("an older checkpoint", submit(offers.true(256)), 409, saying="WitnessAhead")
         for what, signed, old, status in (
-            ("another tree of the same size", offers.lie(257, offers.unrelated(257)), 257, 422),
-            ("another, larger tree", offers.lie(300, offers.unrelated(300)), 257, 422),
+            ("another tree of the same size", offers.lie(257), 257, 422),
+            ("another, larger tree", offers.lie(300), 257, 422),
             ("keys that are not the log's", offers.other_key(258), 257, 403),
         ):
             expect(what, submit(signed, old), status, saying="WitnessRejected")

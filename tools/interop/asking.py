@@ -23,12 +23,13 @@ from attest.witnessing import Witnesses
 from tools.interop import cosigners
 from tools.interop.cosigners import Cosigner
 from tools.interop.install import AICS
-from tools.interop.processes import run
+from tools.interop.processes import run, wait_until
 from tools.interop.readers import go_version, python_version
 from tools.interop.report import Report, Tool
 from tools.interop.world import World
 
 _PATIENCE_S: Final = 20.0
+_OTHERS: Final = tuple(sha256(b"%d" % index) for index in range(300))  # the leaves of another history
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,14 @@ class Offers:
         lines = self.newest().encode().split(b"\n")
         return SignedCheckpoint.parse(b"\n".join(lines[:4] + lines[5:]))
 
-    def lie(self, size: int, root: Hash) -> SignedCheckpoint:
-        """Return a checkpoint of another history, which the log has signed."""
-        checkpoint = Checkpoint(self.world.large.origin, size, root)
-        return sign_checkpoint(checkpoint, self.keys.note_ed25519, self.keys.note_mldsa44, int(time.time()))
+    def read_others(self, _: int) -> tree.Read:
+        """Return the reader of the tree of another history."""
+        return tree.subtree_reader(_OTHERS)
 
-    def unrelated(self, size: int) -> Hash:
-        """Return the root of a tree of other entries."""
-        return tree.root([sha256(b"%d" % index) for index in range(size)])
+    def lie(self, size: int) -> SignedCheckpoint:
+        """Return a checkpoint of that history, which the log has signed."""
+        checkpoint = Checkpoint(self.world.large.origin, size, tree.root(_OTHERS[:size]))
+        return sign_checkpoint(checkpoint, self.keys.note_ed25519, self.keys.note_mldsa44, int(time.time()))
 
     def other_key(self, size: int) -> SignedCheckpoint:
         """Return a true checkpoint under keys that are not the log's."""
@@ -114,9 +115,18 @@ def ask(
         connect=connect,
     )
     try:
-        asking.confirm(signed, int(time.time()) - 86_400)
-        cosigned, alarms = asking.collect()
-        problem = asking.standings()[0].problem
+        asking.offer(signed, int(time.time()) - 86_400)
+        cosigned, alarms = [], []
+        problem = None
+
+        def answered() -> bool:
+            nonlocal problem
+            problem = asking.standings()[0].problem
+            for known, new in zip((cosigned, alarms), asking.collect(), strict=True):
+                known += new
+            return bool(cosigned) or problem is not None
+
+        wait_until(answered, f"an answer of {witness.name}")
     finally:
         asking.close()
     alarm = "" if not alarms else "fork" if alarms[0].larger is None else "larger"
@@ -143,8 +153,8 @@ def show(tool: Tool, witness: Cosigner, offers: Offers, known: Answers) -> None:
     """Drive one witness through all its answers."""
     vkey = offers.world.vkeys[0]
 
-    def offer(signed: SignedCheckpoint, known: int) -> Asked:
-        return ask(witness, signed, known=known, read=offers.read, log_vkey=vkey)
+    def offer(signed: SignedCheckpoint, known: int, read: Callable[[int], tree.Read] = offers.read) -> Asked:
+        return ask(witness, signed, known=known, read=read, log_vkey=vkey)
 
     def expect(what: str, asked: Asked, statuses: Sequence[int], problem: str = "", alarm: str = "") -> None:
         cosigned = len(witness.vkeys) if statuses[-1] == 200 else 0
@@ -160,14 +170,14 @@ def show(tool: Tool, witness: Cosigner, offers: Offers, known: Answers) -> None:
     expect("an older one: the log was rolled back", offer(offers.true(256), 0), [409], "witness/larger", "larger")
     expect(
         "another tree of the same size, signed by the log",
-        offer(offers.lie(258, offers.unrelated(258)), 258),
+        offer(offers.lie(258), 258),
         known.fork,
         "witness/fork",
         "fork",
     )
     expect(
         "a larger tree that does not extend the cosigned one, signed by the log",
-        offer(offers.lie(300, offers.unrelated(300)), 258),
+        offer(offers.lie(300), 258, offers.read_others),
         [422],
         "witness/fork",
         "fork",

@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -169,18 +170,16 @@ def large(where: Path) -> Iterator[Served]:
 
 
 def _watch(log: Served) -> None:
-    """Keep the checkpoints of the sizes that count."""
+    """Keep the checkpoints of the sizes that count; look-ups can be asked at each of the last sixty."""
+    wait_until(lambda: log.size >= CROSSED[-1], f"{log.url} to grow")
+    with _client(log) as client:
+        for size in CROSSED:
+            found = client.lookup("acme.example", [{"customers": bytes(32)}], size)
+            (log.seen / f"{size:06}").write_text(found["checkpoint"])
 
-    def seen_all() -> bool:
-        encoded = log.checkpoint()
-        size = SignedCheckpoint.parse(encoded).checkpoint.size
-        (log.seen / f"{size:06}").write_bytes(encoded)
-        return size >= CROSSED[-1]
 
-    wait_until(seen_all, f"{log.url} to grow")
-    missed = [size for size in CROSSED if not (log.seen / f"{size:06}").exists()]
-    if missed:
-        raise Failed(f"no checkpoint of size {missed[0]} came by")
+def _client(log: Served) -> LogClient:
+    return LogClient(log.url, Policy.parse(log.policy.read_bytes()))
 
 
 def _tell_a_story(log: Served, where: Path) -> None:
@@ -224,7 +223,7 @@ class Crowd:
 
     def client(self) -> LogClient:
         """Return a client of the log, under its policy."""
-        return LogClient(self.log.url, Policy.parse(self.log.policy.read_bytes()))
+        return _client(self.log)
 
     def join(self) -> None:
         """Have the operator admit it, and register its one system."""
@@ -243,25 +242,34 @@ class Crowd:
         must(ATTEST, "operator", "admit", "--dir", self.log.directory, request)
         system = Descriptor("records", "database", (), ("email",), None, None, None, False)
         with self.client() as client:
-            self._post(client, Systems((system,)), issuer_of(self.id), 0)
+            client.submit(self._sign(Systems((system,)), issuer_of(self.id), 0))
             self.settle(client)
 
     def submit(self, client: LogClient, count: int) -> None:
-        """Post some statements, and their row files."""
-        for _ in range(count):
-            rows = RowFile.build({secrets.token_bytes(32): secrets.token_bytes(32) for _ in range(3)})
-            seq = len(self.posted) - 1  # the first was about systems
-            statement = self._post(client, Hold(len(rows), rows.root(), "collected"), "records", seq)
+        """Post some statements, and their row files, in no order."""
+        files = [
+            RowFile.build({secrets.token_bytes(32): secrets.token_bytes(32) for _ in range(3)}) for _ in range(count)
+        ]
+        signed = [
+            (self._sign(Hold(len(rows), rows.root(), "collected"), "records", len(self.posted) - 1), rows)
+            for rows in files
+        ]
+
+        def post(each: tuple[Statement, RowFile]) -> None:
+            statement, rows = each
+            client.submit(statement)
             client.put_rows(rows.root(), rows.encoded, statement.leaf)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(post, signed))
 
     def settle(self, client: LogClient) -> None:
         """Wait until the last of them is published; a company's statements are in its order."""
         last = self.posted[-1].leaf
         wait_until(lambda: client.became(last).state == "published", "the log to publish what was posted")
 
-    def _post(self, client: LogClient, payload: Payload, stream: str, seq: int) -> Statement:
+    def _sign(self, payload: Payload, stream: str, seq: int) -> Statement:
         claims = {"issuer": issuer_of(self.id), "audience": self.log.origin, "issued_at": int(time.time())}
         statement = sign_statement(self.key, payload, stream=stream, seq=seq, **claims)
-        client.submit(statement)
         self.posted.append(statement)
         return statement

@@ -26,9 +26,12 @@ class Ran:
 
 
 def run(*command: str | Path | int, stdin: bytes = b"", where: Path | None = None, timeout_s: float = 120) -> Ran:
-    """Run a program to its end."""
+    """Run a program to its end; code 124 if it does not end."""
     arguments = [str(part) for part in command]
-    done = subprocess.run(arguments, input=stdin, cwd=where, capture_output=True, check=False, timeout=timeout_s)
+    try:
+        done = subprocess.run(arguments, input=stdin, cwd=where, capture_output=True, check=False, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        return Ran(124, b"", f"nothing within {timeout_s:.0f} s")
     return Ran(done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
 
 

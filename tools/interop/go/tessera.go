@@ -36,7 +36,8 @@ func checkWithTessera(ctx context.Context, arguments []string) error {
 	if err != nil {
 		return err
 	}
-	check := fsck.New(verifier.Name(), verifier, fetcher, leavesOf, fsck.Opts{N: 2})
+	// A worker that finds a fault ends, and without any left the rest would wait for ever.
+	check := fsck.New(verifier.Name(), verifier, fetcher, leavesOf, fsck.Opts{N: 16})
 	return check.Check(ctx)
 }
 
