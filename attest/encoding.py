@@ -138,6 +138,24 @@ def decode_cbor(encoded: bytes) -> Any:
     return value
 
 
+def check_items(encoded: bytes, most: int) -> None:
+    """Refuse CBOR that would take far more memory than it has bytes, before any of it is taken.
+
+    Raises:
+        Malformed: `cbor/items`.
+    """
+    at = items = 0
+    while at < len(encoded):
+        major, info = encoded[at] >> 5, encoded[at] & 31
+        size = 1 << info - 24 if 24 <= info < 28 else 0
+        at += 1 + size
+        if major in (2, 3):
+            at += int.from_bytes(encoded[at - size : at], "big") if size else info
+        items += 1
+        if items > most:
+            raise Malformed("cbor/items", f"more than {most} CBOR items")
+
+
 def _head(major: int, argument: int) -> bytes:
     if argument < 24:
         return bytes([major << 5 | argument])

@@ -12,10 +12,12 @@ import click
 
 from attest.cli import output
 from attest.crypto import locators
-from attest.errors import Conflict, Malformed
+from attest.errors import AttestError, Conflict, Malformed, Untrusted
 from attest.formats.bundle import MAX_BUNDLE
 from attest.formats.keepsake import MAX_KEEPSAKE, Keepsake
 from attest.formats.policy import Policy
+from attest.ledger.evidence import MAX_EVIDENCE, Evidence, is_evidence
+from attest.ledger.evidence.exhibit import Sight
 from attest.ledger.verify import LEVELS, Question, SystemResult, Verdict
 from attest.ledger.verify import verify as judge
 
@@ -133,14 +135,21 @@ def verify(
     at: int | None,
     as_json: bool,
 ) -> int:
-    """Check bundles offline and print what they prove.
+    """Check bundles offline and print what they prove; and evidence, and what it refutes.
 
     Trust (--policy) and the question (--holder and --locator, or --keepsake) come from you only; nothing
-    in a bundle can change them. Exit codes: 0 holds, 1 could not decide, 2 usage, 3 refuted or not
-    excluded, 4 provisional, 5 not anchored.
+    in a bundle can change them. Evidence needs the policy alone. Exit codes: 0 holds, 1 could not decide,
+    2 usage, 3 refuted or not excluded, 4 provisional, 5 not anchored.
     """  # fmt: skip
+    policy = _policy(policy_file)
+    found = [_is_evidence(path) for path in bundles]
+    gravest = "holds"
+    for path in (path for path, evidence in zip(bundles, found, strict=True) if evidence):
+        gravest = max(gravest, _refute(path, policy, as_json=as_json), key=GRAVITY.index)
+    if all(found):
+        return EXIT[gravest]
     question = _question(
-        policy_file,
+        policy,
         state_file,
         holder,
         asked,
@@ -150,8 +159,7 @@ def verify(
         max_age,
         int(time.time()) if at is None else at,
     )
-    gravest = "holds"
-    for path in bundles:
+    for path in (path for path, evidence in zip(bundles, found, strict=True) if not evidence):
         verdict = _judged(path, question)
         gravest = max(gravest, verdict.outcome, key=GRAVITY.index)
         if as_json:
@@ -160,6 +168,63 @@ def verify(
             output.line(verdict.outcome, path, verdict.code)
             explain(verdict)
     return EXIT[gravest]
+
+
+def _is_evidence(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_evidence(file.read(4096))
+    except OSError:
+        return False  # judged, and undecided
+
+
+def _refute(path: Path, policy: Policy, *, as_json: bool) -> str:
+    """Look at evidence, print what is seen, and return the outcome: `refuted` where the lie is found again."""
+    evidence: Evidence | None = None
+    seen: Sight | None = None
+    try:
+        evidence = Evidence.parse(read_file(path, MAX_EVIDENCE))
+        seen = evidence.check(policy)
+        outcome, code, reason = "refuted", seen.refusal.code, seen.refusal.message
+    except OSError as error:
+        outcome, code, reason = "undecided", "file/unreadable", f"{error.strerror}: {path}"
+    except AttestError as error:
+        anchored = not isinstance(error, Untrusted) or not error.code.startswith("checkpoint/")
+        # Evidence that shows nothing is no reason to believe, or to doubt, anybody.
+        outcome, code, reason = "undecided" if anchored else "not-anchored", error.code, error.message
+    if seen is not None and seen.word:
+        outcome = "undecided"
+    checkpoint = None if evidence is None else evidence.signed.checkpoint
+    if as_json:
+        output.json(
+            {
+                "file": str(path),
+                "outcome": outcome,
+                "code": code,
+                "reason": reason,
+                "origin": None if checkpoint is None else checkpoint.origin,
+                "size": None if checkpoint is None else checkpoint.size,
+                "committed": seen is not None and seen.committed,
+            }
+        )
+        return outcome
+    output.line(outcome, path, code)
+    if checkpoint is not None:
+        output.say(f"evidence about {checkpoint.origin} at size {checkpoint.size}")
+    output.say(f"{outcome}: {reason}")
+    if seen is not None:
+        output.say(seen.sentence)
+    return outcome
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.parse(read_file(path, 1 << 20))
+    except Malformed as error:
+        # A policy that cannot be read is a wrong question, not a refuted answer.
+        raise click.UsageError(f"{error.code}: {error.message}") from None
+    except OSError as error:
+        raise click.UsageError(f"{error.strerror}: {error.filename}") from None
 
 
 def _judged(path: Path, question: Question) -> Verdict:
@@ -173,7 +238,7 @@ def _judged(path: Path, question: Question) -> Verdict:
 
 
 def _question(
-    policy_file: Path,
+    policy: Policy,
     state_file: Path | None,
     holder: str | None,
     asked: tuple[str, ...],
@@ -192,7 +257,6 @@ def _question(
         if holder is None or not asked:
             raise click.UsageError("say whom you ask about: --holder and --locator, or --keepsake")
         names = tuple(dict.fromkeys(locators.normalise(each) for each in asked))
-        policy = Policy.parse(read_file(policy_file, 1 << 20))
         state_policy = None if state_file is None else Policy.parse(read_file(state_file, 1 << 20))
         return Question(
             policy=policy,
@@ -206,7 +270,7 @@ def _question(
             max_age=max_age,
         )
     except Malformed as error:
-        # A policy, keepsake or locator that cannot be read is a wrong question, not a refuted answer.
+        # As with a policy.
         raise click.UsageError(f"{error.code}: {error.message}") from None
     except OSError as error:
         raise click.UsageError(f"{error.strerror}: {error.filename}") from None

@@ -170,24 +170,6 @@ def status(directory: Path, as_json: bool) -> None:
         output.line("log", *(f"{name}={'-' if value is None else value}" for name, value in log.items()))
 
 
-@witness.command()
-@click.argument("evidence", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.argument("vkeys", nargs=-1, metavar="[VKEY]...")
-def recheck(evidence: Path, vkeys: tuple[str, ...]) -> None:
-    """Repeat, offline, what a state witness refused: EVIDENCE is a directory that it kept.
-
-    Give the log's VKEY to see that it was this log which signed. Without, only the keys that entry 0 names are known.
-    """
-    from attest.witness.evidence import check_evidence
-
-    found = check_evidence(evidence, [NoteVerifier.parse(vkey) for vkey in vkeys])
-    output.line("refused", found.checkpoint.origin, found.checkpoint.size, found.refusal.code)
-    output.line("epoch", found.epoch)
-    output.line("committed", "yes" if found.proven else "unknown")
-    output.say(found.refusal.message)
-    output.say("this does not show that earlier epochs were right: it starts from what they committed")
-
-
 def _shown(log: Standing) -> dict[str, Any]:
     cosigned = log.cosigned
     return {

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from attest.crypto.commitment import map_keys
-from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
+from attest.encoding import ZERO, Hash, check_items, decode_cbor, encode_cbor
 from attest.errors import Malformed, Refuted
 from attest.formats.rows import RowFile
 from attest.formats.state import STATE, PartyHead, SystemHead, state_value, system_key, top_key
@@ -360,7 +360,7 @@ _SYSTEM = {
 
 def parse_transition(encoded: bytes) -> dict[str, Any]:
     """Read the fields of a proof; nothing of it is checked. Raises `Malformed`: `transition/format`, `cbor/…`."""
-    _check_items(encoded)
+    check_items(encoded, MAX_ITEMS)
     proof = _shaped(decode_cbor(encoded), _SHAPE)
     if proof["format"] != FORMAT or proof["size"] < 0 or not proof["entries"]:
         raise Malformed("transition/format", f"want {FORMAT} with at least one entry")
@@ -373,20 +373,6 @@ def parse_transition(encoded: bytes) -> dict[str, Any]:
         _check_ascending("systems", [system["system"] for system in holder["systems"]])
     _check_ascending("holders", [holder["party"] for holder in proof["holders"]])
     return proof
-
-
-def _check_items(encoded: bytes) -> None:
-    """Refuse what would take far more memory than it has bytes, before any of it is taken."""
-    at = items = 0
-    while at < len(encoded):
-        major, info = encoded[at] >> 5, encoded[at] & 31
-        size = 1 << info - 24 if 24 <= info < 28 else 0
-        at += 1 + size
-        if major in (2, 3):
-            at += int.from_bytes(encoded[at - size : at], "big") if size else info
-        items += 1
-        if items > MAX_ITEMS:
-            raise Malformed("transition/format", f"more than {MAX_ITEMS} CBOR items")
 
 
 def _check_ascending(where: str, names: Sequence[str]) -> None:

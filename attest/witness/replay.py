@@ -12,12 +12,12 @@ from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.rows import RowFile
 from attest.formats.statement import Hold, Statement, Tombstone
 from attest.ledger.epoch import Draft, Ledger, replay_epoch
+from attest.ledger.evidence.epochs import is_epoch
 from attest.ledger.transition import Anchor, prove_refused
 from attest.merkle.tiles import FULL
 from attest.merkle.tree import Frontier, leaf_hashes
 from attest.statemap import StateMap
 from attest.witness.collector import uncollected
-from attest.witness.evidence import is_epoch
 from attest.witness.served import RowFiles, ServedTree
 
 MAX_ENTRIES: Final = 1 << 20  # of one epoch

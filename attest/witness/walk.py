@@ -21,11 +21,14 @@ from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.statement import Epoch
 from attest.ledger.claims import Departure
+from attest.ledger.evidence import Evidence
+from attest.ledger.evidence.epochs import BadEpoch, check_genesis, end_of, forked, is_epoch, no_epoch
+from attest.ledger.evidence.exhibit import Shown
 from attest.ledger.transition import Anchor, parse_transition, verify_parsed, verify_transition
 from attest.store.blobs import Blobs
 from attest.store.db import Clock
+from attest.store.kept import keep
 from attest.witness.collector import uncollected
-from attest.witness.evidence import FORK, NO_EPOCH, Evidence, Shown, check_genesis, end_of, is_epoch
 from attest.witness.replay import RefusedEpoch, replay
 from attest.witness.served import Asked, Log, RowFiles, ServedTree
 
@@ -191,9 +194,9 @@ class _Check:
         self._check_genesis(after)
         if after.size > whole.size:
             last = Shown(whole.size - 1, *self._tree.entry(whole.size - 1))
-            self._refuse(_fork(whole.size) if is_epoch(last.entry) else _no_epoch(whole.size), anchor, encoded, [last])
+            self._refuse(forked(whole.size) if is_epoch(last.entry) else no_epoch(whole.size), anchor, encoded, [last])
         if after.root != self._tree.root(after.size):
-            self._refuse(_fork(after.size), anchor, encoded)
+            self._refuse(forked(after.size), anchor, encoded)
         files.keep()
         walker.move(after)
 
@@ -238,7 +241,7 @@ class _Check:
             walker.turn.release()
         if reached.size < whole.size:
             last = Shown(whole.size - 1, *self._tree.entry(whole.size - 1))
-            self._refuse(_no_epoch(whole.size), reached, None, [last])
+            self._refuse(no_epoch(whole.size), reached, None, [last])
         self._advance(reached)
 
     def _advance(self, anchor: Anchor) -> None:
@@ -269,7 +272,7 @@ class _Check:
         """Check that what was checked before is in this checkpoint's tree. Raises `Refuted`: `log/fork`."""
         anchor = self._walker.anchor
         if self._tree.root(anchor.size) != anchor.root:
-            self._refuse(_fork(anchor.size), anchor, None)
+            self._refuse(forked(anchor.size), anchor, None)
 
     def _refuse(
         self, error: AttestError, anchor: Anchor, transition: bytes | None, shown: Sequence[Shown] = ()
@@ -289,22 +292,24 @@ class _Check:
                 shown = [Shown(at, *self._tree.entry(at)) for at in (0, anchor.size - 1)]
         departure = error if isinstance(error, Departure) else None
         kept = Evidence(
-            signed=self._signed,
-            code=error.code,
-            message=error.message,
-            epoch=next_epoch(anchor),
-            found=None if departure is None else departure.found,
-            expected=None if departure is None else departure.expected,
-            anchor=anchor,
-            transition=transition,
-            rows=rows,
-            root=root,
-            path=path,
-            shown=shown,
+            self._signed,
+            error.code,
+            error.message,
+            BadEpoch(
+                anchor=anchor,
+                epoch=next_epoch(anchor),
+                transition=transition,
+                rows=rows,
+                root=root,
+                path=path,
+                shown=shown,
+                found=None if departure is None else departure.found,
+                expected=None if departure is None else departure.expected,
+            ),
         )
         place = None
         try:
-            place = kept.save(self._walker.evidence)
+            place = keep(kept, self._walker.evidence)
         except (OSError, AttestError) as problem:
             _logger.error("evidence not kept", origin=self._walker.origin, problem=str(problem))
         _logger.error("log refuted", origin=self._walker.origin, code=error.code, evidence=str(place))
@@ -332,11 +337,3 @@ def _check_maps(proof: dict[str, Any], files: RowFiles) -> None:
     keys = files.row_count + len(shown) + len(proof["holders"]) + 3 * len(proof["entries"]) + 1
     if (found := sum(map(len, maps))) > keys * _WAY:
         raise Unavailable("witness/limit", f"{found} bytes of pruned maps, for {keys} keys at most")
-
-
-def _fork(size: int) -> Refuted:
-    return Refuted(FORK, f"the log shows two histories of its first {size} entries")
-
-
-def _no_epoch(size: int) -> Refuted:
-    return Refuted(NO_EPOCH, f"the checkpoint of {size} entries does not end with an epoch")

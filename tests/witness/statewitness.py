@@ -6,10 +6,12 @@ import pytest
 
 from attest.errors import AttestError
 from attest.formats.note import KeyType, NoteVerifier
+from attest.formats.policy import Policy, PolicyLog
+from attest.ledger.evidence import Evidence
+from attest.ledger.evidence.exhibit import Sight
 from attest.store.anchors import AnchorStore, anchors
 from attest.store.blobs import Blobs, DirectoryBlobs
 from attest.store.db import Database
-from attest.witness.evidence import Finding, check_evidence
 from attest.witness.served import Log
 from attest.witness.state import StateAssessor
 from attest.witness.walk import Anchors
@@ -64,8 +66,18 @@ class StateWitness:
         """Where it has kept evidence."""
         return sorted((self.directory / "evidence").glob("*/*"))
 
-    def finding(self) -> Finding:
-        """Repeat the one refusal from the files alone, as a third party that knows the log's key."""
-        [place] = self.evidence()
+    @property
+    def policy(self) -> Policy:
+        """What a third party knows: the log's key."""
         origin = self.operator.log.origin
-        return check_evidence(place, [NoteVerifier.of(origin, KeyType.ED25519, Key(origin + " note").public)])
+        verifier = NoteVerifier.of(origin, KeyType.ED25519, Key(origin + " note").public)
+        return Policy((PolicyLog(verifier),), (), (), None)
+
+    def kept(self) -> list[Evidence]:
+        """Read all evidence."""
+        return [Evidence.parse(place.read_bytes()) for place in self.evidence()]
+
+    def finding(self) -> Sight:
+        """Repeat the one refusal from the file alone."""
+        [evidence] = self.kept()
+        return evidence.check(self.policy)
