@@ -8,6 +8,7 @@ Spec: docs/spec/witness.md#replay.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from attest.collector import uncollected
 from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.rows import RowFile
 from attest.formats.statement import Hold, Statement, Tombstone
@@ -16,9 +17,9 @@ from attest.ledger.evidence.epochs import is_epoch
 from attest.ledger.transition import Anchor, prove_refused
 from attest.merkle.tiles import FULL
 from attest.merkle.tree import Frontier, leaf_hashes
+from attest.served import ServedTree
 from attest.statemap import StateMap
-from attest.witness.collector import uncollected
-from attest.witness.served import RowFiles, ServedTree
+from attest.witness.rowfiles import RowFiles
 
 MAX_ENTRIES: Final = 1 << 20  # of one epoch
 

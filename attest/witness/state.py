@@ -17,11 +17,11 @@ from attest.errors import AttestError, Unavailable
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
 from attest.formats.statement import Epoch
 from attest.ledger.transition import Anchor
+from attest.served import Log
 from attest.store.anchors import AnchorStore
 from attest.store.blobs import Blobs, DirectoryBlobs
 from attest.store.db import Clock, Database
 from attest.transport import LogClient
-from attest.witness.served import Log
 from attest.witness.walk import Anchors, Limits, Walker
 
 EPOCH_AGE_S: Final = 300  # between the last epoch's time and our clock

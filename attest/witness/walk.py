@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import structlog
 
+from attest.collector import uncollected
 from attest.encoding import Hash
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.checkpoint import SignedCheckpoint
@@ -25,12 +26,12 @@ from attest.ledger.evidence import Evidence
 from attest.ledger.evidence.epochs import BadEpoch, check_genesis, end_of, forked, is_epoch, no_epoch
 from attest.ledger.evidence.exhibit import Shown
 from attest.ledger.transition import Anchor, parse_transition, verify_parsed, verify_transition
+from attest.served import Asked, Log, ServedTree
 from attest.store.blobs import Blobs
 from attest.store.db import Clock
 from attest.store.kept import keep
-from attest.witness.collector import uncollected
 from attest.witness.replay import RefusedEpoch, replay
-from attest.witness.served import Asked, Log, RowFiles, ServedTree
+from attest.witness.rowfiles import RowFiles
 
 _PERSIST_S: Final = 10.0  # between two anchors that a replay stores
 _PAUSE_S: Final = 1.0

@@ -9,10 +9,10 @@ from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, PolicyLog
 from attest.ledger.evidence import Evidence
 from attest.ledger.evidence.exhibit import Sight
+from attest.served import Log
 from attest.store.anchors import AnchorStore, anchors
 from attest.store.blobs import Blobs, DirectoryBlobs
 from attest.store.db import Database
-from attest.witness.served import Log
 from attest.witness.state import StateAssessor
 from attest.witness.walk import Anchors
 from tests.ledger.model import Key

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from attest.collector import uncollected
 from attest.crypto.keys import SigningKey
 from attest.encoding import Hash, decode_cbor, encode_cbor
 from attest.formats.checkpoint import Checkpoint
@@ -20,11 +21,11 @@ from attest.ledger.epoch import Draft, Ledger
 from attest.ledger.transition import Anchor, prove_transition, verify_transition
 from attest.merkle import tree
 from attest.merkle.tiles import FULL, Tile
+from attest.served import Asked, ServedTree
 from attest.statemap import StateMap
 from attest.store.blobs import DirectoryBlobs
-from attest.witness.collector import uncollected
 from attest.witness.replay import replay
-from attest.witness.served import Asked, RowFiles, ServedTree
+from attest.witness.rowfiles import RowFiles
 from tests.world import START, Holder, SimulatedClock, descriptor, random_rows
 
 ORIGIN = "bench.example/log"
