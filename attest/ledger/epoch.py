@@ -9,7 +9,7 @@ Spec: docs/spec/state.md#epochs.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 from attest.encoding import Hash
 from attest.errors import Malformed, Unavailable
@@ -83,6 +83,10 @@ class Closing:
     planned: Mapping[SystemId, Planned]
 
 
+Seen: TypeAlias = Callable[[int, Statement, RowFile | None, Effects], None]
+"""Is told of an entry that was accepted: its position, the statement, its row file, and what it changed."""
+
+
 class Draft:
     """The entries of the epoch being made, judged one after the other over a base."""
 
@@ -101,19 +105,21 @@ class Draft:
         """Where the next entry stands in the log."""
         return self._base.size + len(self.entries)
 
-    def add(self, statement: Statement, rows: RowFile | None = None) -> None:
-        """Judge `statement` at the next position and take its effects; on an error nothing changes."""
+    def add(self, statement: Statement, rows: RowFile | None = None) -> Effects:
+        """Judge `statement` at the next position, take its effects and return them; on an error nothing changes."""
         effects = judge(self, self.position, statement, rows)
         if isinstance(statement.payload, Log):
             self.genesis = statement.payload
         self._take(effects)
         self.entries.append(statement)
+        return effects
 
-    def take(self, entries: Sequence[bytes], rows: Callable[[Hash], bytes]) -> Statement:
+    def take(self, entries: Sequence[bytes], rows: Callable[[Hash], bytes], seen: "Seen | None" = None) -> Statement:
         """Judge the entries of one whole epoch but the last, which is its epoch/1 and returned unjudged.
 
         Args:
             rows: gives the row file with a root; may raise `Unavailable`.
+            seen: is told of every entry that was accepted.
 
         Raises:
             Malformed: `transition/entries`, an epoch/1 before the end or none there; and whatever `add` raises.
@@ -129,7 +135,10 @@ class Draft:
             # The rules refuse a larger one, so nobody has to have it; and they check that this is the file named.
             if isinstance(payload, Hold | Tombstone) and payload.count <= self.limits.rows:
                 file = RowFile.parse(rows(payload.root))
-            self.add(statement, file)
+            position = self.position
+            effects = self.add(statement, file)
+            if seen is not None:
+                seen(position, statement, file, effects)
         raise Malformed("transition/entries", "an epoch without entries")
 
     def finish(self, epoch: Statement) -> Closing:
@@ -315,16 +324,19 @@ class Ledger:
         return self.trees.get(party) or Tree.build({})
 
 
-def replay_epoch(base: Ledger, draft: Draft, entries: Sequence[bytes], rows: Callable[[Hash], bytes]) -> Ledger:
+def replay_epoch(
+    base: Ledger, draft: Draft, entries: Sequence[bytes], rows: Callable[[Hash], bytes], seen: Seen | None = None
+) -> Ledger:
     """Judge the entries of one epoch over everything; return the ledger after it.
 
     Args:
         draft: over `base`, and empty. On an error it holds the entries before the one that is refused.
+        seen: is told of every entry that was accepted, but for the epoch itself.
 
     Raises:
         AttestError: as `Draft.take` and `rules.judge`.
     """
-    last = draft.take(entries, rows)
+    last = draft.take(entries, rows, seen)
     return base.advance(draft, last)
 
 

@@ -90,6 +90,7 @@ class Effects:
     systems: dict[SystemId, SystemHead] = field(default_factory=dict)
     descriptors: dict[SystemId, Descriptor] = field(default_factory=dict)
     states: dict[SystemId, dict[Hash, bytes]] = field(default_factory=dict)
+    old: Sequence[bytes | None] = ()  # the states that a hold or tombstone found, by row
 
 
 def judge(view: View, position: int, statement: Statement, rows: RowFile | None = None) -> Effects:
@@ -428,6 +429,7 @@ def _rows(
     change = _hold if isinstance(payload, Hold) else _erase
     states, held, erased, reheld = change(position, rows.commitments, old)
     effects.states[name] = dict(zip(map_keys, states, strict=True))
+    effects.old = old
     effects.systems[name] = replace(
         system,
         held=system.held + held,

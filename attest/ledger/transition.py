@@ -50,6 +50,11 @@ class Anchor:
         """The log before entry 0."""
         return cls(None, 0, Frontier.empty().root(), None)
 
+    @classmethod
+    def of(cls, ledger: Ledger) -> "Anchor":
+        """Where whoever has everything stands."""
+        return cls(ledger.genesis, ledger.size, ledger.frontier.root(), ledger.previous)
+
 
 def prove_transition(base: Ledger, draft: Draft, epoch: Statement) -> bytes:
     """Write the proof of the epoch that `draft`, made over `base`, ends with `epoch`."""

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attest.collector import uncollected
-from attest.errors import AttestError, Malformed, Unavailable
-from attest.formats.rows import RowFile
-from attest.formats.statement import Hold, Statement, Tombstone
-from attest.ledger.epoch import Draft, Ledger, replay_epoch
+from attest.errors import Unavailable
+from attest.ledger.epoch import Ledger
 from attest.ledger.evidence.epochs import is_epoch
-from attest.ledger.transition import Anchor, prove_refused
+from attest.ledger.refusal import RefusedEpoch, replay_or_refuse
+from attest.ledger.transition import Anchor
 from attest.merkle.tiles import FULL
 from attest.merkle.tree import Frontier, leaf_hashes
 from attest.served import ServedTree
@@ -22,16 +21,6 @@ from attest.statemap import StateMap
 from attest.witness.rowfiles import RowFiles
 
 MAX_ENTRIES: Final = 1 << 20  # of one epoch
-
-
-class RefusedEpoch(Exception):
-    """An epoch that the rules refuse, where it begins, and a transition proof that is refused for the same reason."""
-
-    def __init__(self, error: AttestError, anchor: Anchor, transition: bytes) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.anchor = anchor
-        self.transition = transition
 
 
 def replay(tree: ServedTree, row_files: Callable[[Sequence[bytes]], RowFiles]) -> Iterator[Anchor]:
@@ -52,7 +41,7 @@ def replay(tree: ServedTree, row_files: Callable[[Sequence[bytes]], RowFiles]) -
             if is_epoch(entry):
                 ledger = _epoch(ledger, pending, row_files(pending))
                 pending = []
-                yield _anchor(ledger)
+                yield Anchor.of(ledger)
         if len(pending) > MAX_ENTRIES:
             raise Unavailable("witness/limit", f"an epoch of more than {MAX_ENTRIES} entries")
 
@@ -69,28 +58,11 @@ def _bundles(tree: ServedTree) -> Iterator[list[bytes]]:
 
 
 def _epoch(ledger: Ledger, entries: Sequence[bytes], files: RowFiles) -> Ledger:
-    draft = Draft(ledger)
     try:
         with uncollected():
-            after = replay_epoch(ledger, draft, entries, files.get)
-    except Unavailable:
-        raise
-    except AttestError as error:
+            after = replay_or_refuse(ledger, entries, files.get)
+    except RefusedEpoch:
         files.check_stored()
-        rows = _rows_of(entries[len(draft.entries)], files)
-        raise RefusedEpoch(error, _anchor(ledger), prove_refused(ledger, draft, entries, rows)) from error
+        raise
     files.keep()
     return after
-
-
-def _rows_of(entry: bytes, files: RowFiles) -> RowFile | None:
-    """Return the row file that a refused entry names; None if it names none that can be read."""
-    try:
-        payload = Statement.parse(entry).payload
-        return RowFile.parse(files.get(payload.root)) if isinstance(payload, Hold | Tombstone) else None
-    except Malformed:
-        return None
-
-
-def _anchor(ledger: Ledger) -> Anchor:
-    return Anchor(ledger.genesis, ledger.size, ledger.frontier.root(), ledger.previous)

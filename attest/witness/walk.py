@@ -25,12 +25,13 @@ from attest.ledger.claims import Departure
 from attest.ledger.evidence import Evidence
 from attest.ledger.evidence.epochs import BadEpoch, check_genesis, end_of, forked, is_epoch, no_epoch
 from attest.ledger.evidence.exhibit import Shown
+from attest.ledger.refusal import RefusedEpoch
 from attest.ledger.transition import Anchor, parse_transition, verify_parsed, verify_transition
 from attest.served import Asked, Log, ServedTree
 from attest.store.blobs import Blobs
 from attest.store.db import Clock
 from attest.store.kept import keep
-from attest.witness.replay import RefusedEpoch, replay
+from attest.witness.replay import replay
 from attest.witness.rowfiles import RowFiles
 
 _PERSIST_S: Final = 10.0  # between two anchors that a replay stores
