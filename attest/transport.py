@@ -300,6 +300,11 @@ class LogClient:
         response = self._ask("GET", f"proofs/transition/{epoch}", most=most)
         return None if response.status_code == 404 else _good(response).content
 
+    def file(self, path: str, most: int = MAX_ANSWER) -> bytes | None:
+        """Return what is published under a path, of at most so many bytes; None if nothing is."""
+        response = self._ask("GET", path, most=most)
+        return None if response.status_code in (404, 410) else _good(response).content
+
     def holder(self, party: str) -> dict[str, Any] | None:
         """Return the log's view of a holder; None if it is not admitted."""
         return self._view(f"holders/{party}")

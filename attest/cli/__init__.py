@@ -21,6 +21,7 @@ COMMANDS = {
     "holder": ("attest.cli.holder", "holder", "commit what is held, sign what is erased", "holder"),
     "operator": ("attest.cli.operator", "operator", "create and run a log", "server"),
     "witness": ("attest.cli.witness", "witness", "run a witness, which cosigns logs", "server"),
+    "audit": ("attest.cli.audit", "command", "recompute a log from entries and row files, trusting nobody", "audit"),
     "serve": ("attest.cli.serve", "serve", "serve a log over HTTP and sequence it", "server"),
 }
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from attest.encoding import Hash
 from attest.errors import Malformed
-from attest.merkle.tree import MAX_SIZE, Read, Subtree, subtree_reader
+from attest.merkle.tree import MAX_SIZE, Read, Subtree, root, subtree_reader
 
 FULL = 256  # hashes in a full tile, entries in a full bundle
 MAX_ENTRY = 65_535  # bytes, what the two-byte length in a bundle can say
@@ -83,6 +83,47 @@ def tiles_for(old_size: int, new_size: int) -> list[Tile]:
             tiles.append((level, index, min(FULL, new - index * FULL)))
         level += 1
     return tiles
+
+
+class TileBuilder:
+    """Makes the tiles of a tree that grows, and keeps only those that are not full."""
+
+    def __init__(self, edges: Sequence[Sequence[Hash]] = (), size: int = 0) -> None:
+        """Begin empty, or where another builder ended.
+
+        Args:
+            edges: by level, the hashes of the tile that is not full.
+            size: entries so far.
+        """
+        self.edges = [list(edge) for edge in edges]
+        self.size = size
+
+    def append(self, leaves: Sequence[Hash]) -> list[tuple[Tile, bytes]]:
+        """Add leaf hashes; return the tiles that have become full, those of one level ascending."""
+        full: list[tuple[Tile, bytes]] = []
+        for leaf in leaves:
+            self.size += 1
+            level, new = 0, leaf
+            while True:
+                if level == len(self.edges):
+                    self.edges.append([])
+                edge = self.edges[level]
+                edge.append(new)
+                if len(edge) < FULL:
+                    break
+                full.append(((level, (self.size >> 8 * (level + 1)) - 1, FULL), b"".join(edge)))
+                new = root(edge)
+                edge.clear()
+                level += 1
+        return full
+
+    def partial(self) -> list[tuple[Tile, bytes]]:
+        """Return the tiles that are not full."""
+        return [
+            ((level, self.size >> 8 * (level + 1), len(edge)), b"".join(edge))
+            for level, edge in enumerate(self.edges)
+            if edge
+        ]
 
 
 def encode_bundle(entries: Sequence[bytes]) -> bytes:

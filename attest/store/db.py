@@ -21,7 +21,11 @@ from attest.errors import Unavailable
 from attest.resources import resources
 
 BUSY_TIMEOUT_S = 30
-_MIGRATE = {"service": "attest operator migrate", "witness": "attest witness migrate"}
+_MIGRATE = {
+    "service": "attest operator migrate",
+    "witness": "attest witness migrate",
+    "auditor": "attest audit",
+}
 
 Transaction: TypeAlias = sa.Connection
 
@@ -153,7 +157,7 @@ class Database:
         """Connect lazily to an SQLAlchemy URL: SQLite, or PostgreSQL through psycopg.
 
         Args:
-            schema: `service` or `witness`: what the database is for.
+            schema: `service`, `witness` or `auditor`: what the database is for.
         """
         self.url = url
         self._schema = schema

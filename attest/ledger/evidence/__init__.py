@@ -17,8 +17,8 @@ from attest.formats.policy import Policy
 from attest.ledger.evidence.contradictions import Contradiction
 from attest.ledger.evidence.epochs import BadEpoch
 from attest.ledger.evidence.exhibit import Exhibit, Sight, shaped
-from attest.ledger.evidence.files import BadFile, BadRows
-from attest.ledger.evidence.notes import BadNote, Fork, Silence
+from attest.ledger.evidence.files import BadFile, BadRows, BadTree
+from attest.ledger.evidence.notes import BadNote, Fork, Older, Silence
 
 FORMAT: Final = "attest-evidence/1"
 MAX_EVIDENCE: Final = 1 << 30  # bytes
@@ -28,10 +28,12 @@ _SHAPE: Final = {"format": str, "kind": str, "code": str, "message": str, "check
 _KINDS: Final[Mapping[str, Callable[[Any], Exhibit]]] = {
     BadNote.KIND: BadNote.read,
     Fork.KIND: Fork.read,
+    Older.KIND: Older.read,
     Silence.KIND: Silence.read,
     BadEpoch.KIND: BadEpoch.read,
     BadFile.KIND: BadFile.read,
     BadRows.KIND: BadRows.read,
+    BadTree.KIND: BadTree.read,
     Contradiction.KIND: Contradiction.read,
 }
 
@@ -58,12 +60,17 @@ class Evidence:
             seen = self.exhibit.weigh(self.signed, policy)
         else:
             verify_log_signatures(self.signed, [log.verifier for log in policy.logs])
-            if isinstance(self.exhibit, Fork):
-                verify_log_signatures(self.exhibit.other, [log.verifier for log in policy.logs])
+            for other in self._others():
+                verify_log_signatures(other, [log.verifier for log in policy.logs])
             seen = self.exhibit.look(self.signed, self.code)
         if seen.refusal.code != self.code:
             raise Refuted("evidence/differs", f"kept as {self.code}, found {seen.refusal.code}")
         return seen
+
+    def _others(self) -> list[SignedCheckpoint]:
+        if isinstance(self.exhibit, Fork):
+            return [self.exhibit.other]
+        return [self.exhibit.newer] if isinstance(self.exhibit, Older) else []
 
     def digest(self) -> Hash:
         """Return a name for this lie: the same under every checkpoint that it is shown under."""

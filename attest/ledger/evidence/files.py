@@ -11,7 +11,7 @@ from attest.formats.rows import RowFile
 from attest.formats.statement import Hold, Statement, Tombstone
 from attest.ledger.evidence.exhibit import Shown, Sight, many_hashes, one_hash, shaped
 from attest.merkle.tiles import FULL, entries_path, parse_bundle, tile_path
-from attest.merkle.tree import leaf_hash, root_from_inclusion
+from attest.merkle.tree import leaf_hash, root, root_from_inclusion
 
 _FILE: Final = {
     "level": (int, type(None)), "index": int, "width": int, "served": bytes, "place": int, "truth": bytes,
@@ -157,3 +157,39 @@ def rows_wrong(position: int, payload: Hold | Tombstone, served: bytes | None) -
     except (Malformed, Refuted) as error:
         return Refuted("served/rows", f"{name} is another file: {error.message}")
     return Refuted("none", f"{name} is right")
+
+
+@dataclass(frozen=True, slots=True)
+class BadTree:
+    """All hashes of level 0, as they were served: they lead to another root than the checkpoint's."""
+
+    KIND: ClassVar[str] = "tree"
+    leaves: bytes  # 32 for each entry
+
+    def identity(self) -> list[Any]:
+        """See `Exhibit`."""
+        return [self.leaves]
+
+    def look(self, signed: SignedCheckpoint, code: str) -> Sight:
+        """See `Exhibit`."""
+        whole = signed.checkpoint
+        if len(self.leaves) != 32 * whole.size:
+            raise Malformed("evidence/format", f"{len(self.leaves)} bytes of hashes, want {32 * whole.size}")
+        hashes = [self.leaves[at : at + 32] for at in range(0, len(self.leaves), 32)]
+        if root(hashes) == whole.root:
+            return Sight(Refuted("none", "the hashes lead to the checkpoint"), committed=False)
+        return Sight(other_tree(whole.size), committed=False)
+
+    def fields(self) -> dict[str, Any]:
+        """See `Exhibit`."""
+        return {"leaves": self.leaves}
+
+    @classmethod
+    def read(cls, found: Any) -> Self:
+        """Read what `fields` returns."""
+        return cls(shaped(found, {"leaves": bytes})["leaves"])
+
+
+def other_tree(size: int) -> Refuted:
+    """Say that what is served is not what the checkpoint commits, wherever it departs."""
+    return Refuted("served/tree", f"the tiles served for {size} entries do not lead to the checkpoint's root")

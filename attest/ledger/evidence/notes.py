@@ -136,3 +136,36 @@ def silent(log: Log, epoch: Epoch, seen: int) -> Refuted:
     return Refuted(
         "log/silent", f"the newest checkpoint is {silence} s old, the log promised one every {log.limits.silence} s"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """A newer checkpoint of the same log, which was signed before the older one was served."""
+
+    KIND: ClassVar[str] = "older"
+    newer: SignedCheckpoint
+
+    def identity(self) -> list[Any]:
+        """See `Exhibit`."""
+        return [self.newer.checkpoint.size]
+
+    def look(self, signed: SignedCheckpoint, code: str) -> Sight:
+        """See `Exhibit`. Both signatures are checked before."""
+        old, new = signed.checkpoint, self.newer.checkpoint
+        if old.origin != new.origin or old.size >= new.size:
+            raise Refuted("evidence/differs", "not an older checkpoint of the same log")
+        return Sight(older(old.size, new.size), committed=False, word=True)
+
+    def fields(self) -> dict[str, Any]:
+        """See `Exhibit`."""
+        return {"newer": self.newer.encode()}
+
+    @classmethod
+    def read(cls, found: Any) -> Self:
+        """Read what `fields` returns."""
+        return cls(SignedCheckpoint.parse(shaped(found, {"newer": bytes})["newer"]))
+
+
+def older(size: int, known: int) -> Refuted:
+    """Say that a log serves less than it had signed before."""
+    return Refuted("log/older", f"a checkpoint of {size} entries is served; one of {known} was signed before")

@@ -1,0 +1,1 @@
+"""Audit: recompute everything from entries and row files, trusting nobody."""

@@ -1,0 +1,133 @@
+"""`attest audit`: recompute a log from entries and row files, and say what is wrong."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from attest.audit.audit import Order, audit
+from attest.audit.findings import Report
+from attest.audit.memory import Memory
+from attest.audit.source import DirectorySource, HttpSource, Mirror, Source
+from attest.cli import output
+from attest.cli.verify import moment, read_file
+from attest.errors import Malformed
+from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.policy import Policy
+from attest.transport import LogClient
+
+EXIT = {"clean": output.OK, "found": output.REFUTED, "incomplete": output.UNDECIDED}
+
+
+@click.command("audit")
+@click.argument("place", metavar="URL|DIRECTORY")
+@click.option(
+    "--policy",
+    "policy_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="whom you trust: a C2SP tlog-policy file",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="remember what was verified here; the next audit checks only what is new",
+)
+@click.option("--again", is_flag=True, help="with --state: check everything anew")
+@click.option(
+    "--mirror",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="keep a complete copy, which can be audited without network and served by any web server",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="a checkpoint of this log that you got elsewhere, to hold it to; repeatable",
+)
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="where evidence is kept  [default: evidence in --state, else attest-evidence]",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="files read at a time")
+@click.option("--json", "as_json", is_flag=True, help="print the whole report as JSON")
+def command(
+    place: str,
+    policy_file: Path,
+    state: Path | None,
+    again: bool,
+    mirror: Path | None,
+    checkpoints: tuple[Path, ...],
+    evidence: Path | None,
+    workers: int,
+    as_json: bool,
+) -> int:
+    """Recompute a log, at URL or in DIRECTORY, from its entries and row files, trusting nobody.
+
+    Exit codes: 0 nothing was found, 1 something could not be checked, 2 usage, 3 found: every finding names a file of
+    evidence for `attest verify`; 5 not anchored.
+    """  # fmt: skip
+    try:
+        policy = Policy.parse(read_file(policy_file, 1 << 20))
+        others = [SignedCheckpoint.parse(read_file(path, 1 << 20)) for path in checkpoints]
+    except Malformed as error:
+        raise click.UsageError(f"{error.code}: {error.message}") from None
+    except OSError as error:
+        raise click.UsageError(f"{error.strerror}: {error.filename}") from None
+    live = place.startswith(("http://", "https://"))
+    with _source(place, policy, live=live) as source, output.bars() as watch:
+        if mirror is not None:
+            source = Mirror(source, mirror)
+        order = Order(policy, place, int(time.time()), others, live, workers, again, watch)
+        if state is None:
+            report = audit(source, order, None, evidence or Path("attest-evidence"))
+        else:
+            with Memory.open(state) as memory:
+                report = audit(source, order, memory, evidence or memory.evidence)
+    if as_json:
+        output.json(report.shown())
+    else:
+        explain(report)
+    return EXIT[report.outcome]
+
+
+@contextmanager
+def _source(place: str, policy: Policy, *, live: bool) -> Iterator[Source]:
+    if not live:
+        yield DirectorySource(Path(place))
+        return
+    origins = {log.verifier.name for log in policy.logs}
+    origin = next(iter(origins)) if len(origins) == 1 else None
+    with LogClient(place, None, origin=origin) as client:
+        yield HttpSource(client)
+
+
+def explain(report: Report) -> None:
+    """Print a report: lines for machines on stdout, sentences for people on stderr."""
+    output.line(report.outcome, report.origin, report.size, report.root)
+    for finding in report.findings:
+        entries = ",".join(map(str, finding.entries)) or "-"
+        output.line("finding", finding.severity, finding.code, entries, finding.kept or "-")
+        output.say(f"{finding.severity}: {finding.code}: {finding.message}")
+        if finding.expected is not None:
+            output.say(f"   found {finding.found}, expected {finding.expected}")
+        if finding.kept is not None:
+            output.say(f"   evidence for everybody: attest verify {finding.kept} --policy …")
+    checked = report.checked
+    output.say(
+        f"checked: {checked['entries']} entries, {checked['epochs']} epochs, {checked['row_files']} row files with"
+        f" {checked['rows']} rows; {report.since} entries were checked before"
+    )
+    if report.epoch_time is not None:
+        output.say(f"as of epoch {report.epoch}, {moment(report.epoch_time)} by the log's own claim")
+    if report.existed_by is not None:
+        seen = ", ".join(report.witnesses)
+        output.say(f"existed by {moment(report.existed_by)}, cosigned by {seen}")
+    for each in report.proven:
+        output.say(f"proven: {each}")
+    for each in report.eyes:
+        output.say(f"not proven, look yourself: {each}")

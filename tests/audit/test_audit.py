@@ -1,0 +1,106 @@
+"""Honest logs are clean; an audit begun again goes on where it was."""
+
+from pathlib import Path
+
+import pytest
+
+from attest.audit.audit import Order, audit
+from attest.audit.findings import Report
+from attest.audit.memory import Memory
+from attest.audit.source import DirectorySource, Mirror
+from attest.ledger.evidence import Evidence
+from tests.audit.published import policy, publish, write
+from tests.ledger.log import ORIGIN, rows_of
+from tests.witness.lies import ACME, Operator, stage
+
+
+def look(directory: Path, state: Path | None = None, mirror: Path | None = None, **order) -> Report:
+    """Audit a directory, and check that each finding's evidence is found again from its file alone."""
+    source = DirectorySource(directory)
+    asked = Order(policy(), str(directory), order.pop("now", 0), live=False, **order)
+    evidence = directory.parent / "evidence"
+    if state is None:
+        report = audit(source if mirror is None else Mirror(source, mirror), asked, None, evidence)
+    else:
+        with Memory.open(state) as memory:
+            report = audit(source, asked, memory, evidence)
+    for finding in report.findings:
+        if finding.kept is not None:
+            seen = Evidence.parse(Path(finding.kept).read_bytes()).check(policy())
+            assert seen.refusal.code == finding.code
+    return report
+
+
+def test_an_honest_log_is_clean(tmp_path):
+    """Nothing is found, everything is counted."""
+    log = stage().copy()
+    log.hold(ACME, "db", rows_of(3, version=1) | rows_of(5))
+    log.tombstone(ACME, "db", rows_of(1))
+    log.end("court.example", by_log=True)
+    log.epoch()
+    operator = Operator(log)
+    report = look(publish(operator, tmp_path / "log"))
+    assert (report.outcome, report.findings) == ("clean", [])
+    assert report.size == report.checked["entries"] == len(operator.entries)
+    assert report.checked["rows"] == 5 + 1 + 2 + 2 + 1
+    systems = {each["system"]: each for each in report.facts["systems"]}
+    assert (systems["db"]["held"], systems["db"]["erased"], systems["db"]["reheld"]) == (4, 2, 1)
+
+
+def test_the_next_audit_checks_what_is_new(tmp_path):
+    """From the state it has kept; the register remembers the checkpoint."""
+    log = stage().copy()
+    operator = Operator(log)
+    place, state = tmp_path / "log", tmp_path / "state"
+    assert look(publish(operator, place), state).outcome == "clean"
+    log.hold(ACME, "db", rows_of(70, 71))
+    log.epoch()
+    operator.publish(log.proofs[-1])
+    again = look(publish(operator, place), state)
+    assert again.outcome == "clean"
+    assert (again.since, again.checked["entries"], again.checked["rows"]) == (len(operator.entries) - 2, 2, 2)
+    assert again.facts["entries"] == look(place).facts["entries"]
+    assert again.facts == look(place).facts
+
+
+@pytest.mark.parametrize("path", ["tile/0/000.p/21", "tile/entries/000.p/21", "rows"])
+def test_a_flipped_bit_is_found(tmp_path, path):
+    """At rest, in a tile, a bundle or a row file."""
+    operator = Operator(stage().copy())
+    assert len(operator.entries) == 21 or path
+    place = publish(operator, tmp_path / "log")
+    target = place / path.replace("21", str(len(operator.entries)))
+    if path == "rows":
+        target = sorted(target.iterdir())[0]
+    content = target.read_bytes()
+    write(target, content[:40] + bytes([content[40] ^ 1]) + content[41:])
+    [finding] = look(place).findings
+    assert finding.code == {"tile/0": "served/tile", "tile/e": "served/entries", "rows": "served/rows"}[path[:6]]
+    assert finding.kept is not None
+
+
+def test_a_mirror_is_audited_without_the_log(tmp_path):
+    """It is whole, and has the checkpoint last."""
+    operator = Operator(stage().copy())
+    place, copy = publish(operator, tmp_path / "log"), tmp_path / "copy"
+    assert look(place, mirror=copy).outcome == "clean"
+    assert look(copy).outcome == "clean"
+    for path in (each for each in place.rglob("*") if each.is_file()):
+        assert (copy / path.relative_to(place)).read_bytes() == path.read_bytes()
+
+
+def test_two_histories_are_found(tmp_path):
+    """The log has signed something else before, and the auditor still has it."""
+    place, state = tmp_path / "log", tmp_path / "state"
+    one, other = stage().copy(), stage().copy()
+    for log, n in ((one, 80), (other, 81)):
+        log.hold(ACME, "db", rows_of(n))
+        log.epoch()
+    assert look(publish(Operator(one), place), state).outcome == "clean"
+    [finding] = look(publish(Operator(other), tmp_path / "other"), state).findings
+    assert (finding.code, finding.severity) == ("log/fork", "lie")
+    other.epoch()
+    [finding] = look(publish(Operator(other), tmp_path / "other"), state).findings
+    assert finding.code == "log/fork"
+    assert finding.kept is not None
+    assert ORIGIN == Evidence.parse(Path(finding.kept).read_bytes()).signed.checkpoint.origin
