@@ -24,6 +24,7 @@ from attest.crypto import commitment, keys
 from attest.encoding import Hash, encode_base64, encode_base64url
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.checkpoint import SignedCheckpoint
+from attest.formats.holder import PartyProof
 from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, PolicyLog
 from attest.formats.receipt import TreeHead, sign_promise, sign_tree_head
@@ -56,6 +57,7 @@ from attest.store.cosigned import Stored
 from attest.store.db import Clock, Database, Transaction
 from attest.store.history import History, rows_name, transition_name, upload_name
 from attest.store.keyfiles import LogKeys
+from attest.store.lists import PartyLists
 from attest.store.log import EpochRecord, LogStore, PartyRecord
 from attest.store.tiles import read_file, reader
 from attest.witnessing import Connect, Witnesses, endpoints
@@ -293,6 +295,7 @@ class Node:
         self._names: dict[str, PartyRecord] = {}
         self._parsing = threading.BoundedSemaphore(_PARSERS)
         self._row_trees = _RowTrees()
+        self._lists = PartyLists(self._log)
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._stepping = threading.Lock()
@@ -1011,6 +1014,37 @@ class Node:
             ],
             "states": [answers[n, system.system] for n in range(len(locators)) for system in systems],
         }
+
+    def party_proof(self, party: str) -> bytes:
+        """Prove where a party and all its systems stand at the newest checkpoint with both quorums.
+
+        Raises:
+            Conflict: `holder/unknown`.
+        """
+        self._await_cosignatures()
+        view = self._best_view(lambda each: party in each.ledger.parties)
+        head = self._holder(view, party)
+        read = reader(self._public, view.size, self.view.size)
+        places = (0, view.size - 1)
+        entries = self._log.entries_at(places)
+        return PartyProof(
+            view.signed,
+            tuple((at, entries[at], tuple(tree.inclusion_path(at, view.size, read))) for at in places),
+            head.encode(),
+            view.ledger.top.prove(head.key()).encode(),
+            tuple(
+                (system.encode(), view.ledger.descriptors[party, system.system].encode())
+                for system in view.ledger.systems_of(party)
+            ),
+        ).encode()
+
+    def party_list(self, party: str, index: int, width: int) -> bytes:
+        """Return a file of the list of a party's entries.
+
+        Raises:
+            Conflict: `holder/unknown`, `holder-list/unknown`.
+        """
+        return self._lists.part(party, self._holder(self.view, party).entries, index, width)
 
     def row_proof(self, leaf: Hash, index: Hash, size: int | None) -> dict[str, Any]:
         """Prove a row of a hold or tombstone: members of a bundle.

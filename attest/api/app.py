@@ -124,6 +124,8 @@ def _routes(reads: Reads, writes: Writes, registry: CollectorRegistry) -> list[R
         Route("GET", "/holders/<party>", reads.holder),
         Route("GET", "/holders/<party>/systems", reads.systems),
         Route("GET", "/holders/<party>/entries", reads.entries, page | {"before"}),
+        Route("GET", "/holders/<party>/proof", reads.party_proof),
+        Route("GET", "/holders/<party>/entries/<path:part>", reads.party_list),
         Route("GET", "/proofs/entry/<entry_id>", reads.proof_entry),
         Route("GET", "/proofs/row/<entry_id>/<index>", reads.proof_row, frozenset({"size"})),
         Route("POST", "/proofs/lookup", reads.proof_lookup),

@@ -74,6 +74,12 @@ class Node(Protocol):
 
     def state_policy(self) -> bytes | None: ...
 
+    def party_proof(self, party: str) -> bytes:
+        """Return where a party stands, down from a checkpoint."""
+
+    def party_list(self, party: str, index: int, width: int) -> bytes:
+        """Return a file of the list of a party's entries."""
+
     def checkpoints_view(self, before: int | None, limit: int) -> View: ...
 
     def log_view(self) -> View: ...

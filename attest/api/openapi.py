@@ -447,6 +447,15 @@ def _views() -> Json:
         "/holders/{party}/entries": _read(
             "getEntries", "Its entries, newest first", _ref("Entries"), json, (404,), _PARTY, before, _LIMIT
         ),
+        "/holders/{party}/proof": _read(
+            "proveHolder", "Where it and its systems stand, proven", None, (CBOR,), (404,), _PARTY
+        ),
+        "/holders/{party}/entries/{n}": _read(
+            "getEntryList", "256 of its entries, oldest first", None, (OCTETS,), (404,), _PARTY, _N
+        ),
+        "/holders/{party}/entries/{n}.p/{width}": _read(
+            "getPartialEntryList", "The first of them", None, (OCTETS,), (404,), _PARTY, _N, _WIDTH
+        ),
     }  # fmt: skip
 
 

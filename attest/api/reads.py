@@ -39,6 +39,7 @@ from attest.api.inputs import (
 from attest.crypto.keys import thumbprint
 from attest.encoding import encode_base64url, encode_cbor, parse_decimal
 from attest.errors import Conflict, Unavailable
+from attest.formats.holder import parse_list_path
 from attest.merkle.tiles import parse_tile_path
 
 
@@ -114,6 +115,15 @@ class Reads:
         """Answer with a page of a holder's entries, newest first."""
         _known(self.node.systems_view(path_party(party)))
         return read_json(self.node.entries_view(party, query_decimal("before"), query_limit()), NEWEST)
+
+    def party_proof(self, party: str) -> Response:
+        """Answer with where a party and its systems stand, proven."""
+        return read(self.node.party_proof(path_party(party)), CBOR, NEWEST)
+
+    def party_list(self, party: str, part: str) -> Response:
+        """Answer with a file of the list of a party's entries."""
+        index, width = parse_list_path(path_party(party), part)
+        return read(self.node.party_list(path_party(party), index, width), OCTETS, IMMUTABLE)
 
     # --- proofs ---
 

@@ -51,6 +51,9 @@ RULES = "attest-rules/1"
 RULES_DIGEST = bytes.fromhex("ddf3306f242815bcdc6afb7a82784f917d273015b5a5f7a34fc6cda1b89b655e")
 MAX_COUNTER = 2**32 - 1
 
+UNSEEN = RowFile((), (), b"")
+"""In place of a row file that nobody looks at, where only the statements of a system are counted."""
+
 SystemId = tuple[str, str]
 """(party id, system id)."""
 
@@ -97,7 +100,7 @@ def judge(view: View, position: int, statement: Statement, rows: RowFile | None 
     """Decide whether `statement` may stand at `position`, and return what it changes.
 
     Args:
-        rows: the row file that a hold or tombstone names; None for all other kinds.
+        rows: the row file that a hold or tombstone names; None for all other kinds; `UNSEEN` leaves states alone.
 
     Raises:
         Malformed, Untrusted, Refuted, Conflict: with a `rule/…` code (docs/errors.md); row rules name the rows.
@@ -421,6 +424,10 @@ def _rows(
     # Before the file is asked for: what is too large is refused, not undecided, wherever it is.
     if payload.count > view.limits.rows:
         raise Malformed("rows/size", f"{payload.count} rows, this log takes {view.limits.rows}")
+    if rows is UNSEEN:
+        chain = extend_chain(system.chain, position, statement.leaf)
+        effects.systems[name] = replace(system, entries=system.entries + 1, chain=chain)
+        return
     if rows is None:
         raise Unavailable("rows/missing", f"row file {payload.root.hex()} is not stored")
     rows.check(payload.count, payload.root)

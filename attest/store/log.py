@@ -238,6 +238,15 @@ class LogStore:
             rows = {row.position: row for query in branches for row in transaction.execute(query)}
         return [rows[position] for position in sorted(rows, reverse=True)[:limit]]
 
+    def positions_of(self, party: str, after: int) -> list[int]:
+        """Return where what a party said and what was said about it stands, ascending, from behind a position."""
+        found: set[int] = set()
+        with self.db.read() as transaction:
+            for column in (entries.c.issuer, entries.c.about):
+                query = sa.select(entries.c.position).where(column == party, entries.c.position > after)
+                found.update(transaction.execute(query).scalars())
+        return sorted(found)
+
     def parties(self, ids: Sequence[str]) -> dict[str, PartyRecord]:
         """Return how parties are called."""
         found = {}

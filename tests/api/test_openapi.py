@@ -122,10 +122,16 @@ def test_every_route_is_described(shared: Site):
     served = set()
     for rule in shared.app().url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            path = rule.rule.replace("<path:rest>", "{level}/{n}").replace("<", "{").replace(">", "}")
+            path = (
+                rule.rule.replace("<path:rest>", "{level}/{n}")
+                .replace("<path:part>", "{n}")
+                .replace("<", "{")
+                .replace(">", "}")
+            )
             served.add((path, method))
 
     assert served <= described
     assert {path for path, _ in described - served} == {
         "/tile/{level}/{n}.p/{width}", "/tile/entries/{n}", "/tile/entries/{n}.p/{width}",
+        "/holders/{party}/entries/{n}.p/{width}",
     }  # fmt: skip

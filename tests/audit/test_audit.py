@@ -103,4 +103,4 @@ def test_two_histories_are_found(tmp_path):
     [finding] = look(publish(Operator(other), tmp_path / "other"), state).findings
     assert finding.code == "log/fork"
     assert finding.kept is not None
-    assert ORIGIN == Evidence.parse(Path(finding.kept).read_bytes()).signed.checkpoint.origin
+    assert Evidence.parse(Path(finding.kept).read_bytes()).signed.checkpoint.origin == ORIGIN

@@ -19,6 +19,7 @@ from attest.ledger.evidence.epochs import BadEpoch
 from attest.ledger.evidence.exhibit import Exhibit, Sight, shaped
 from attest.ledger.evidence.files import BadFile, BadRows, BadTree
 from attest.ledger.evidence.notes import BadNote, Fork, Older, Silence
+from attest.ledger.evidence.parties import BadParty
 
 FORMAT: Final = "attest-evidence/1"
 MAX_EVIDENCE: Final = 1 << 30  # bytes
@@ -34,6 +35,7 @@ _KINDS: Final[Mapping[str, Callable[[Any], Exhibit]]] = {
     BadFile.KIND: BadFile.read,
     BadRows.KIND: BadRows.read,
     BadTree.KIND: BadTree.read,
+    BadParty.KIND: BadParty.read,
     Contradiction.KIND: Contradiction.read,
 }
 
