@@ -88,8 +88,13 @@ def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | 
             source.finish()
     report.traffic = {"requests": counted.traffic.requests, "bytes": counted.traffic.bytes}
     report.seconds = time.monotonic() - started
-    if evidence is not None:
-        report.findings = [_kept(finding, evidence) for finding in report.findings]
+    return keep_all(report, evidence)
+
+
+def keep_all(report: Report, directory: Path | None) -> Report:
+    """Keep the evidence of all findings."""
+    if directory is not None:
+        report.findings = [_kept(finding, directory) for finding in report.findings]
     return report
 
 

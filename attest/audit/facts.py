@@ -9,14 +9,13 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attest.crypto import keys as crypto_keys
 from attest.encoding import Hash
 from attest.formats.rows import RowFile
-from attest.formats.state import ENDED, ERASED, RETIRED, State
-from attest.formats.statement import Epoch, Hold, Keys, Party, PartyEnd, Statement, Tombstone
-from attest.ledger.epoch import Ledger
+from attest.formats.state import ENDED, ERASED, RETIRED, PartyHead, State, SystemHead
+from attest.formats.statement import Descriptor, Epoch, Hold, Keys, Limits, Party, PartyEnd, Statement, Tombstone
 from attest.ledger.evidence.contradictions import GONE_ON, SKEW_S
 from attest.ledger.rules import Effects
 
@@ -26,6 +25,31 @@ AGES_S: Final = (3600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400, 365 * 86_40
 _KEPT: Final = 100  # examples of a kind
 _POINTS: Final = 256  # of a curve
 _GAPS: Final = 10
+
+
+class Heads(Protocol):
+    """Where parties and systems stand."""
+
+    @property
+    def systems(self) -> Mapping[tuple[str, str], SystemHead]: ...
+
+    @property
+    def descriptors(self) -> Mapping[tuple[str, str], Descriptor]: ...
+
+    def party(self, party: str) -> PartyHead | None: ...
+
+
+class Epochs(Protocol):
+    """Where a log stands after an epoch."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def previous(self) -> Statement | None: ...
+
+    @property
+    def limits(self) -> Limits: ...
 
 
 @dataclass(slots=True)
@@ -97,7 +121,7 @@ class Facts:
             case _:
                 pass
 
-    def epoch(self, ledger: Ledger, *, entries: int) -> None:
+    def epoch(self, ledger: "Epochs", *, entries: int) -> None:
         """Take the end of an epoch of so many entries, its own included."""
         payload = None if ledger.previous is None else ledger.previous.payload
         if not isinstance(payload, Epoch):
@@ -114,7 +138,7 @@ class Facts:
             self.gaps = sorted(self.gaps, key=lambda gap: gap[0] - gap[1])[:_GAPS]
         self.epochs.append([position, time])
 
-    def touched(self, ledger: Ledger, names: Sequence[tuple[str, str]]) -> None:
+    def touched(self, ledger: "Heads", names: Sequence[tuple[str, str]]) -> None:
         """Note how systems stand after an epoch."""
         for name in names:
             head = ledger.systems[name]
@@ -207,7 +231,7 @@ class Facts:
 
     # --- reporting ---
 
-    def report(self, ledger: Ledger, only: tuple[str, str | None] | None = None) -> dict[str, Any]:
+    def report(self, ledger: "Heads", only: tuple[str, str | None] | None = None) -> dict[str, Any]:
         """Return all of it as JSON values.
 
         Args:
@@ -245,7 +269,7 @@ class Facts:
             "silences": [{"from": start, "to": end} for start, end in self.silences],
         }
 
-    def _systems(self, ledger: Ledger, only: tuple[str, str | None] | None) -> Iterator[dict[str, Any]]:
+    def _systems(self, ledger: "Heads", only: tuple[str, str | None] | None) -> Iterator[dict[str, Any]]:
         for (party, system), head in sorted(ledger.systems.items()):
             if only is not None and (party != only[0] or only[1] not in (None, system)):
                 continue
@@ -273,10 +297,10 @@ class Facts:
                 },
             }
 
-    def _same_legal_id(self, ledger: Ledger) -> list[list[str]]:
+    def _same_legal_id(self, ledger: "Heads") -> list[list[str]]:
         live: dict[str, list[str]] = {}
         for party, about in self.parties.items():
-            head = ledger.parties.get(party)
+            head = ledger.party(party)
             if head is not None and head.status != ENDED:
                 live.setdefault(about[3], []).append(party)
         return sorted(sorted(same) for same in live.values() if len(same) > 1)

@@ -10,6 +10,7 @@ import click
 from attest.audit.audit import Order, audit
 from attest.audit.findings import Report
 from attest.audit.memory import Memory
+from attest.audit.party import audit_party
 from attest.audit.source import DirectorySource, HttpSource, Mirror, Source
 from attest.cli import output
 from attest.cli.verify import moment, read_file
@@ -53,6 +54,8 @@ EXIT = {"clean": output.OK, "found": output.REFUTED, "incomplete": output.UNDECI
     type=click.Path(path_type=Path, file_okay=False),
     help="where evidence is kept  [default: evidence in --state, else attest-evidence]",
 )
+@click.option("--holder", help="audit this party alone, without fetching the rest")
+@click.option("--system", help="with --holder: of its systems, fetch the row files of this one alone")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="files read at a time")
 @click.option("--json", "as_json", is_flag=True, help="print the whole report as JSON")
 def command(
@@ -63,6 +66,8 @@ def command(
     mirror: Path | None,
     checkpoints: tuple[Path, ...],
     evidence: Path | None,
+    holder: str | None,
+    system: str | None,
     workers: int,
     as_json: bool,
 ) -> int:
@@ -78,8 +83,16 @@ def command(
         raise click.UsageError(f"{error.code}: {error.message}") from None
     except OSError as error:
         raise click.UsageError(f"{error.strerror}: {error.filename}") from None
+    if system is not None and holder is None:
+        raise click.UsageError("--system wants --holder")
+    if holder is not None and (mirror is not None or state is not None or others):
+        raise click.UsageError("--holder looks at one head: it goes without --state, --mirror and --checkpoint")
     live = place.startswith(("http://", "https://"))
     with _source(place, policy, live=live) as source, output.bars() as watch:
+        if holder is not None:
+            order = Order(policy, place, int(time.time()), workers=workers, watch=watch)
+            report = audit_party(source, order, holder, system, evidence or Path("attest-evidence"))
+            return _answer(report, as_json=as_json)
         if mirror is not None:
             source = Mirror(source, mirror)
         order = Order(policy, place, int(time.time()), others, live, workers, again, watch)
@@ -88,6 +101,10 @@ def command(
         else:
             with Memory.open(state) as memory:
                 report = audit(source, order, memory, evidence or memory.evidence)
+    return _answer(report, as_json=as_json)
+
+
+def _answer(report: Report, *, as_json: bool) -> int:
     if as_json:
         output.json(report.shown())
     else:
