@@ -117,7 +117,7 @@ def serve(directory: Path, host: str | None, port: int | None) -> None:
     serving.log_to(sys.stderr.isatty())
     logger = structlog.get_logger("attest.witness")
     # The processes that sign are forks of this one: they come before its threads.
-    keys = WitnessKeys.load(settings, SigningProcesses)
+    keys = WitnessKeys.load(settings, lambda key: SigningProcesses(key).sign_all)
     logs = LogList(settings.directory)
     with _database(settings) as db:
         assessor = None

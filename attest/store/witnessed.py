@@ -7,11 +7,10 @@ Spec: docs/spec/witness.md.
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from time import monotonic
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,7 +20,6 @@ from attest.store import db, register
 from attest.store.db import Database, Transaction, insert_if_new
 
 _BATCH: Final = 256  # moves in one transaction
-_GATHER_S: Final = 0.005  # how long a move waits for others that are being prepared
 _FORKS: Final = 16  # kept of one log: one is proof enough
 
 _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -91,49 +89,45 @@ def standings(transaction: Transaction) -> dict[str, tuple[str | None, int]]:
     return found
 
 
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
+
+
 @dataclass(slots=True, eq=False)
-class _Move:
+class _Move(Generic[Asked, Made]):
     """One log goes from one stored checkpoint to the next."""
 
     origin: str
     old: str | None
-    new: str
-    done: Future[None] = field(default_factory=Future)
+    asked: Asked
+    done: Future[tuple[str, Made]] = field(default_factory=Future)
 
 
-class Writer:
-    """Moves registers forward, many in one transaction: the disk is waited for once for all who wait at the time."""
+class Writer(Generic[Asked, Made]):
+    """Moves registers forward, many at a time: signers and disk are waited for once for all who wait."""
 
-    def __init__(self, database: Database) -> None:
-        """Start the one thread that writes."""
+    def __init__(self, database: Database, make: Callable[[list[Asked]], list[tuple[str, Made]]]) -> None:
+        """Start the one thread that writes.
+
+        Args:
+            make: makes of each thing asked what is stored of its log, and what else the asker wants to know.
+        """
         self._db = database
-        self._moves: queue.SimpleQueue[_Move | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._coming = 0  # moves that are being prepared or stored
+        self._make = make
+        self._moves: queue.SimpleQueue[_Move[Asked, Made] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="witness-writer", daemon=True)
         self._thread.start()
 
-    @contextlib.contextmanager
-    def coming(self) -> Iterator[None]:
-        """Say that a move will be made within this block: those before it wait a moment for it."""
-        with self._lock:
-            self._coming += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._coming -= 1
-
-    def replace(self, origin: str, old: str | None, new: str) -> None:
-        """Store `new` durably if `old` is still stored.
+    def replace(self, origin: str, old: str | None, asked: Asked) -> tuple[str, Made]:
+        """Store what is made of `asked` durably if `old` is still stored, and return it.
 
         Raises:
             Conflict: `register/moved`.
             Unavailable: `store/full`, `store/database`; after the latter nobody knows whether it is stored.
         """
-        move = _Move(origin, old, new)
+        move = _Move[Asked, Made](origin, old, asked)
         self._moves.put(move)
-        move.done.result()
+        return move.done.result()
 
     def close(self) -> None:
         """Write what waits, and stop."""
@@ -143,42 +137,50 @@ class Writer:
     def _run(self) -> None:
         last = False
         while not last:
+            # Those who came while the last ones were made and stored are the next.
             batch = [self._moves.get()]
-            until = monotonic() + _GATHER_S
             with contextlib.suppress(queue.Empty):
                 while len(batch) < _BATCH:
-                    wait_s = until - monotonic() if len(batch) < self._coming else 0.0
-                    batch.append(self._moves.get(timeout=max(0.0, wait_s)))
+                    batch.append(self._moves.get_nowait())
             moves = [move for move in batch if move is not None]
             last = len(moves) < len(batch)
-            # Two moves of one log, or one that fails, are told apart one by one.
-            together = [move for move in moves if move.old is not None]
-            if len({move.origin for move in together}) < len(together) or not self._replace_all(together):
-                together = []
-            for move in moves:
-                if move not in together:
-                    self._replace(move)
+            try:
+                made = self._make([move.asked for move in moves])
+            except BaseException as error:
+                for move in moves:
+                    move.done.set_exception(error)
+            else:
+                self._store(list(zip(moves, made, strict=True)))
 
-    def _replace_all(self, moves: list[_Move]) -> bool:
+    def _store(self, made: list[tuple[_Move[Asked, Made], tuple[str, Made]]]) -> None:
+        # Two moves of one log, or one that fails, are told apart one by one.
+        together = [each for each in made if each[0].old is not None]
+        if len({move.origin for move, _ in together}) < len(together) or not self._replace_all(together):
+            together = []
+        for each in made:
+            if each not in together:
+                self._replace(*each)
+
+    def _replace_all(self, made: list[tuple[_Move[Asked, Made], tuple[str, Made]]]) -> bool:
         """Store all in one transaction, or none: then what went wrong shows when each is stored by itself."""
-        if not moves:
+        if not made:
             return True
-        rows = [{"of": move.origin, "old": move.old, "new": move.new} for move in moves]
+        rows = [{"of": move.origin, "old": move.old, "new": new} for move, (new, _) in made]
         try:
             with self._db.write() as transaction:
                 if transaction.execute(_REPLACE, rows).rowcount != len(rows):
                     raise Conflict("register/moved", "one of them has moved")
         except Exception:
             return False
-        for move in moves:
-            move.done.set_result(None)
+        for move, stored in made:
+            move.done.set_result(stored)
         return True
 
-    def _replace(self, move: _Move) -> None:
+    def _replace(self, move: _Move[Asked, Made], made: tuple[str, Made]) -> None:
         try:
             with self._db.write() as transaction:
-                register.replace(transaction, move.origin, move.old, move.new)
+                register.replace(transaction, move.origin, move.old, made[0])
         except BaseException as error:
             move.done.set_exception(error)
         else:
-            move.done.set_result(None)
+            move.done.set_result(made)

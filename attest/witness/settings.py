@@ -2,10 +2,10 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self, TypeAlias
 
 from attest.config import read_passphrase
 from attest.crypto.keys import MLDSASigningKey, SigningKey
@@ -112,13 +112,12 @@ class Settings:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-class Signer(Protocol):
-    """A private key, wherever it is."""
+SignAll: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
+"""Gives the signature of each message."""
 
-    @property
-    def public(self) -> bytes: ...
 
-    def sign(self, message: bytes) -> bytes: ...
+def _one_by_one(key: MLDSASigningKey) -> SignAll:
+    return lambda messages: [key.sign(message) for message in messages]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +125,25 @@ class WitnessKeys:
     """The two private keys of a witness, under its name."""
 
     name: str
-    ed25519: Signer
-    mldsa44: Signer
+    ed25519: SigningKey
+    mldsa44: SignAll
     verifiers: tuple[NoteVerifier, ...]  # type 04, and 06 if it is used
 
     @classmethod
-    def of(cls, name: str, ed25519: Signer, mldsa44: Signer, *, mldsa: bool = True) -> Self:
-        """Name two keys; with `mldsa` false the second never signs."""
+    def of(
+        cls,
+        name: str,
+        ed25519: SigningKey,
+        mldsa44: MLDSASigningKey,
+        *,
+        mldsa: bool = True,
+        signing: Callable[[MLDSASigningKey], SignAll] = _one_by_one,
+    ) -> Self:
+        """Name two keys; with `mldsa` false the second never signs, otherwise it does through `signing`."""
         verifiers = [NoteVerifier.of(name, KeyType.COSIGNATURE, ed25519.public)]
         if mldsa:
             verifiers.append(NoteVerifier.of(name, KeyType.MLDSA44, mldsa44.public))
-        return cls(name, ed25519, mldsa44, tuple(verifiers))
+        return cls(name, ed25519, (signing if mldsa else _one_by_one)(mldsa44), tuple(verifiers))
 
     @classmethod
     def create(cls, name: str, directory: Path, passphrase: bytes | None) -> Self:
@@ -147,27 +154,32 @@ class WitnessKeys:
         return cls.of(name, ed25519, mldsa44)
 
     @classmethod
-    def load(cls, settings: Settings, mldsa44: Callable[[MLDSASigningKey], Signer] = lambda key: key) -> Self:
+    def load(cls, settings: Settings, signing: Callable[[MLDSASigningKey], SignAll] = _one_by_one) -> Self:
         """Read the key files. Raises as `read_key_file`, `SigningKey.from_pem` and `Settings.passphrase`.
 
         Args:
-            mldsa44: makes of the second key what signs with it.
+            signing: makes of the second key what signs with it.
         """
         directory, passphrase = settings.path(settings.keys), settings.passphrase()
         first = SigningKey.from_pem(read_key_file(directory / NOTE_ED25519), passphrase)
         second = MLDSASigningKey.from_pem(read_key_file(directory / NOTE_MLDSA44), passphrase)
-        return cls.of(settings.name, first, mldsa44(second) if settings.mldsa else second, mldsa=settings.mldsa)
+        return cls.of(settings.name, first, second, mldsa=settings.mldsa, signing=signing)
 
-    def cosign(self, checkpoint: Checkpoint, time: int) -> tuple[SignatureLine, ...]:
-        """Say, with each key, that at `time` this was the largest tree seen of its log."""
+    def cosign(self, steps: Sequence[tuple[Checkpoint, int]]) -> list[tuple[SignatureLine, ...]]:
+        """Say of each checkpoint, with each key, that at this time it was the largest tree seen of its log."""
         lines = []
         for verifier in self.verifiers:
             if verifier.type is KeyType.COSIGNATURE:
-                signature = self.ed25519.sign(ed25519_message(checkpoint, time))
+                signatures = [self.ed25519.sign(ed25519_message(*step)) for step in steps]
             else:
-                signature = self.mldsa44.sign(mldsa44_message(self.name, checkpoint, time))
-            lines.append(SignatureLine(self.name, verifier.key_id, time.to_bytes(8, "big") + signature))
-        return tuple(lines)
+                signatures = self.mldsa44([mldsa44_message(self.name, *step) for step in steps])
+            lines.append(
+                [
+                    SignatureLine(self.name, verifier.key_id, time.to_bytes(8, "big") + signature)
+                    for (_, time), signature in zip(steps, signatures, strict=True)
+                ]
+            )
+        return list(zip(*lines, strict=True))
 
 
 def _toml(value: Any) -> str:

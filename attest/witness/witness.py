@@ -118,7 +118,7 @@ class Witness:
         self._clock = clock
         self._assessor = assessor
         self._quotas = Quotas(clock_s)
-        self._writer = witnessed.Writer(database)
+        self._writer = witnessed.Writer(database, self._cosign_all)
         self._turns: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._known: dict[str, Cosigned] = {}  # what was stored when we last looked
@@ -233,18 +233,28 @@ class Witness:
     def _cosign(
         self, log: Followed, sent: AddCheckpoint, signed: SignedCheckpoint, known: Cosigned | None
     ) -> tuple[SignatureLine, ...]:
-        """Sign and store a step from what is known of a log."""
+        """Sign and store a step from what is known of a log. Raises `Unavailable`: `witness/busy`, `store/…`."""
         checkpoint = signed.checkpoint
         _check_step(sent, known)
         self._assess(log.origin, signed)
         self._quotas.take(log.origin, log.qpd, step=checkpoint.size > sent.old_size)
         time = self._time(known)
-        with self._writer.coming():
-            lines = self.keys.cosign(checkpoint, time)
+        try:
             # SPEC: "The witness MUST persist the new checkpoint before responding", atomically with the check.
-            text = signed.with_lines(lines).encode().decode()
-            self._store(log.origin, known, Cosigned(text, checkpoint, time))
+            text, lines = self._writer.replace(log.origin, None if known is None else known.text, (signed, time))
+        except Conflict:
+            raise Unavailable("witness/busy", "other processes cosign the same log", hint="ask again") from None
+        self._remember(log.origin, Cosigned(text, checkpoint, time))
+        self._origins[_digest(log.origin)] = log.origin
         return lines
+
+    def _cosign_all(self, steps: list[tuple[SignedCheckpoint, int]]) -> list[tuple[str, tuple[SignatureLine, ...]]]:
+        """Make the note to store of each step, and our lines in it."""
+        cosigned = self.keys.cosign([(signed.checkpoint, time) for signed, time in steps])
+        return [
+            (signed.with_lines(lines).encode().decode(), lines)
+            for (signed, _), lines in zip(steps, cosigned, strict=True)
+        ]
 
     def _refuse(self, log: Followed, signed: SignedCheckpoint, known: Cosigned | None, error: AttestError) -> None:
         """Count what was asked in vain; keep what a log should not have signed. Raises `TooMany`."""
@@ -276,15 +286,6 @@ class Witness:
         if now < last - _BEHIND_S:
             raise Unavailable("witness/clock", f"our clock is {last - now} s behind what we signed last")
         return max(now, last)
-
-    def _store(self, origin: str, known: Cosigned | None, cosigned: Cosigned) -> None:
-        """Make `cosigned` what is known of a log. Raises `Unavailable`: `witness/busy`, `store/…`."""
-        try:
-            self._writer.replace(origin, None if known is None else known.text, cosigned.text)
-        except Conflict:
-            raise Unavailable("witness/busy", "other processes cosign the same log", hint="ask again") from None
-        self._remember(origin, cosigned)
-        self._origins[_digest(origin)] = origin
 
 
 def _check_step(sent: AddCheckpoint, known: Cosigned | None) -> None:

@@ -200,11 +200,12 @@ for killed in (None, *mine):
     if killed:
         os.kill(killed, signal.SIGKILL)
         os.waitpid(killed, 0)
-    for n in range(5):
-        verify_mldsa44(key.public, b"%d" % n, signers.sign(b"%d" % n))
-assert signers.public == key.public
+    for count in range(6):
+        messages = [b"%d" % n for n in range(count)]
+        for message, signature in zip(messages, signers.sign_all(messages), strict=True):
+            verify_mldsa44(key.public, message, signature)
 again = SigningProcesses(key, 1)
-again.sign(b"x")
+again.sign_all([b"x"])
 child = next(int(each) for each in os.listdir("/proc") if each.isdigit() and os.path.exists(f"/proc/{each}/stat")
              and open(f"/proc/{each}/stat").read().rpartition(")")[2].split()[1] == str(os.getpid()))
 print(child, flush=True)

@@ -193,11 +193,15 @@ def test_a_log_that_moved_on_while_it_was_checked_is_stale(any_database: str, op
 # --- the store ---
 
 
+def _as_asked(asked: list[str]) -> list[tuple[str, None]]:
+    return [(text, None) for text in asked]
+
+
 def test_many_moves_are_stored_as_if_one_by_one(any_database: str):
     """First ones, next ones, ones that come too late and two of the same log, from many threads."""
     db = Database(any_database, "witness")
     db.migrate()
-    writer = witnessed.Writer(db)
+    writer = witnessed.Writer(db, _as_asked)
     won: list[tuple[str, int]] = []
     lost: list[tuple[str, int]] = []
 
@@ -229,7 +233,7 @@ def test_a_move_that_fails_does_not_hold_up_others(any_database: str, old: str |
     """The writer goes on after an error, and says which move it was."""
     db = Database(any_database, "witness")
     db.migrate()
-    writer = witnessed.Writer(db)
+    writer = witnessed.Writer(db, _as_asked)
     if old is not None:
         writer.replace("log.example", None, old)
     with db.write() as transaction:

@@ -174,7 +174,7 @@ def _signatures(log: _Log) -> float:
         signed = sent[n % len(sent)]
         for verifier, line in known_lines(signed.note, log.verifiers):
             verify_line(verifier, signed.checkpoint, line)
-        keys.cosign(signed.checkpoint, 1)
+        keys.cosign([(signed.checkpoint, 1)])
     return _BARE / (time.perf_counter() - start)
 
 
