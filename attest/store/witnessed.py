@@ -144,13 +144,20 @@ class Writer(Generic[Asked, Made]):
                     batch.append(self._moves.get_nowait())
             moves = [move for move in batch if move is not None]
             last = len(moves) < len(batch)
-            try:
-                made = self._make([move.asked for move in moves])
-            except BaseException as error:
-                for move in moves:
-                    move.done.set_exception(error)
+            self._make_and_store(moves)
+
+    def _make_and_store(self, moves: list[_Move[Asked, Made]]) -> None:
+        try:
+            made = self._make([move.asked for move in moves])
+        except BaseException as error:
+            # What cannot be made takes nobody else's move with it.
+            if len(moves) == 1:
+                moves[0].done.set_exception(error)
             else:
-                self._store(list(zip(moves, made, strict=True)))
+                for move in moves:
+                    self._make_and_store([move])
+            return
+        self._store(list(zip(moves, made, strict=True)))
 
     def _store(self, made: list[tuple[_Move[Asked, Made], tuple[str, Made]]]) -> None:
         # Two moves of one log, or one that fails, are told apart one by one.

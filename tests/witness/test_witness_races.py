@@ -4,6 +4,8 @@ import itertools
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
@@ -245,6 +247,40 @@ def test_a_move_that_fails_does_not_hold_up_others(any_database: str, old: str |
 
     writer.replace("log.example", old, "1")
     writer.close()
+    db.close()
+
+
+def test_what_cannot_be_made_takes_no_other_move_with_it(tmp_path: Path):
+    """Of moves that are made together, only the one that fails is refused, with its own error."""
+    db = Database(f"sqlite:///{tmp_path}/any.db", "witness")
+    db.migrate()
+    begun, go = threading.Event(), threading.Event()
+    batches: list[list[str]] = []
+
+    def make(asked: list[str]) -> list[tuple[str, None]]:
+        batches.append(asked)
+        begun.set()
+        assert go.wait(30)
+        if "bad" in asked:
+            raise ValueError("bad")
+        return _as_asked(asked)
+
+    writer = witnessed.Writer(db, make)
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(writer.replace, "first.example", None, "first")
+        assert begun.wait(30)
+        others = {text: pool.submit(writer.replace, f"{text}.example", None, text) for text in ("good", "bad", "fair")}
+        while writer._moves.qsize() < len(others):
+            time.sleep(0.001)
+        go.set()
+    writer.close()
+
+    assert sorted(batches[1]) == ["bad", "fair", "good"]
+    assert first.result() == ("first", None)
+    assert isinstance(others["bad"].exception(), ValueError)
+    assert [others[text].result() for text in ("good", "fair")] == [("good", None), ("fair", None)]
+    with db.read() as transaction:
+        assert witnessed.origins(transaction) == ["fair.example", "first.example", "good.example"]
     db.close()
 
 
