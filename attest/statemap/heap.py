@@ -116,19 +116,17 @@ class Buckets:
     hashes: Bytes
     kinds: Bytes
     starts: Indexes  # the first row of each bucket
-    values: Bytes  # of each row
     leaves: Bytes  # of each row
     levels: dict[int, Level]  # the inner nodes
 
     @classmethod
     def hash(cls, rows: Rows, depth: int) -> Self:
         """Hash all buckets of some rows."""
-        values = hash_values(rows.states)
-        leaves = hash_leaves(rows.keys, values)
+        leaves = rows.leaves if rows.leaves.shape[1] else hash_leaves(rows.keys, hash_values(rows.states))
         widest, levels = grow(rows, leaves, depth)
         ids, starts, counts = np.unique(ids_at(rows.prefix, depth), return_index=True, return_counts=True)
         kinds = np.where(counts > 1, INNER, LEAF).astype(np.uint8)
-        return cls(ids, widest[starts], kinds, starts, values, leaves, levels)
+        return cls(ids, widest[starts], kinds, starts, leaves, levels)
 
 
 def join(hashes: Bytes, kinds: Bytes) -> tuple[Bytes, Bytes]:

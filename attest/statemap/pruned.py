@@ -130,15 +130,15 @@ def _prune_buckets(evidence: Evidence, parts: _Parts, starts: Indexes, ends: Ind
     changed[evidence.changed] = True
     old_rows = np.flatnonzero(old)
     olds, changes = _running(old), _running(changed)
-    values = buckets.values.copy()
-    values[evidence.changed[evidence.found]] = hash_values(evidence.old_states)
+    states = rows.states.copy()
+    states[evidence.changed[evidence.found]] = evidence.old_states
     depth = evidence.depth
     while True:
         count = olds[ends] - olds[starts]
         paths = _paths(rows, starts, depth, parts.words)
         parts.add(_EMPTY, depth, paths[count == 0], _nothing(int((count == 0).sum())))
         lone = old_rows[olds[starts[count == 1]]]
-        payload = np.concatenate((rows.take(lone).keys, values[lone]), axis=1)
+        payload = np.concatenate((rows.take(lone).keys, hash_values(states[lone])), axis=1)
         parts.add(_LEAF, depth, paths[count == 1], payload)
         inner = count > 1
         parts.add(_INNER, depth, paths[inner], _nothing(int(inner.sum())))

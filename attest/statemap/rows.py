@@ -28,13 +28,14 @@ class Rows:
     prefix: Prefixes  # (n,), native byte order
     rest: Bytes  # (n, 24)
     states: Bytes  # (n, 49)
+    leaves: Bytes  # (n, 32) leaf hashes; (n, 0) where they are made whenever they are needed
 
     def __len__(self) -> int:
         return len(self.prefix)
 
     @classmethod
     def sort(cls, keys: Bytes, states: Bytes) -> Self:
-        """Order rows by key. Raises `ValueError` for a key that occurs twice."""
+        """Order rows by key, without leaf hashes. Raises `ValueError` for a key that occurs twice."""
         prefix, rest = split_keys(keys)
         order = np.argsort(prefix)
         ordered = prefix[order]
@@ -42,7 +43,7 @@ class Rows:
             words = rest.view(">u8")
             order = np.lexsort((words[:, 2], words[:, 1], words[:, 0], prefix))
             ordered = prefix[order]
-        rows = cls(ordered, rest[order], states[order])
+        rows = cls(ordered, rest[order], states[order], _no_leaves(len(order)))
         if not rows.ascending():
             raise ValueError("a key occurs twice")
         return rows
@@ -89,7 +90,11 @@ class Rows:
 
     def take(self, rows: Indexes) -> Self:
         """Copy rows out, in the order given."""
-        return type(self)(self.prefix[rows], self.rest[rows], self.states[rows])
+        return type(self)(self.prefix[rows], self.rest[rows], self.states[rows], self.leaves[rows])
+
+    def with_leaves(self, leaves: Bytes) -> Self:
+        """Return the same rows with their leaf hashes."""
+        return type(self)(self.prefix, self.rest, self.states, leaves)
 
     def merge(self, newer: "Rows") -> Self:
         """Return the union; where both have a key, the state of `newer`."""
@@ -99,15 +104,21 @@ class Rows:
         fresh = ~found
         gaps = at[fresh]
         states = splice(self.states, gaps, newer.states[fresh])
-        states[merged_positions(at, fresh)[found]] = newer.states[found]
-        return type(self)(
-            splice(self.prefix, gaps, newer.prefix[fresh]), splice(self.rest, gaps, newer.rest[fresh]), states
-        )
+        leaves = splice(self.leaves, gaps, newer.leaves[fresh])
+        final = merged_positions(at, fresh)[found]
+        states[final], leaves[final] = newer.states[found], newer.leaves[found]
+        prefix = splice(self.prefix, gaps, newer.prefix[fresh])
+        return type(self)(prefix, splice(self.rest, gaps, newer.rest[fresh]), states, leaves)
 
 
-def no_rows() -> Rows:
+def no_rows(with_leaves: bool) -> Rows:
     """Return an empty run."""
-    return Rows(np.empty(0, np.uint64), np.empty((0, 24), np.uint8), np.empty((0, 49), np.uint8))
+    leaves = np.empty((0, 32), np.uint8) if with_leaves else _no_leaves(0)
+    return Rows(np.empty(0, np.uint64), np.empty((0, 24), np.uint8), np.empty((0, 49), np.uint8), leaves)
+
+
+def _no_leaves(count: int) -> Bytes:
+    return np.empty((count, 0), np.uint8)
 
 
 def to_bytes_array(values: Sequence[bytes], size: int) -> Bytes:

@@ -59,7 +59,7 @@ def load_snapshot(directory: Path, expected_root: Hash, *, memory_map: bool = Fa
     columns = [_load(directory / name, dtype, shape, memory_map) for name, (dtype, shape) in _SHAPES.items()]
     if len({len(column) for column in columns}) > 1:
         raise Unavailable("statemap/snapshot", f"the files in {directory} have different lengths")
-    rows = Rows(*columns)
+    rows = Rows(*columns, np.empty((len(columns[0]), 0), np.uint8))
     # Hashing cuts by position and by prefix, which agree only in order.
     if not rows.ascending():
         raise Unavailable("statemap/snapshot", f"the keys in {directory} do not ascend")

@@ -42,6 +42,7 @@ from attest.statemap.rows import (
 MAX_PROOF_DEPTH = 255
 
 _PROVE_CHUNK = 1 << 13  # keys proven at a time
+_ROOMY = 2  # levels more in the heap of a roomy map
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,9 +121,12 @@ class StateMap:
     size: int
     generation: int
 
-    def __init__(self, rows: Rows, heap: Heap, layers: tuple[Layer, ...] = (), *, size: int, generation: int) -> None:
+    def __init__(
+        self, rows: Rows, heap: Heap, layers: tuple[Layer, ...] = (), *, size: int, generation: int, roomy: bool
+    ) -> None:
         """Not for callers: see `empty`, `build` and `load_snapshot`."""
         self._rows = rows
+        self._roomy = roomy
         self._heap = heap
         self._layers = layers  # oldest first, each several times as large as the next
         self.size = size
@@ -131,9 +135,14 @@ class StateMap:
         self.root = top[0].tobytes()
 
     @classmethod
-    def empty(cls) -> Self:
-        """Return the map without keys."""
-        return cls.from_rows(no_rows())
+    def empty(cls, *, roomy: bool = False) -> Self:
+        """Return the map without keys.
+
+        Args:
+            roomy: it and what follows from it remember the leaf hashes and more of the nodes. Changes then take half
+                the hashes, and a key takes some 70 bytes more. For whoever does nothing but change maps.
+        """
+        return cls.from_rows(no_rows(roomy), roomy=roomy)
 
     @classmethod
     def build(cls, states: Mapping[Hash, bytes]) -> Self:
@@ -146,9 +155,10 @@ class StateMap:
         return cls.from_rows(Rows.sort(keys, states))
 
     @classmethod
-    def from_rows(cls, rows: Rows) -> Self:
-        """Make a map of rows in order."""
-        return cls(rows, Heap.build(rows, heap_depth(len(rows))), size=len(rows), generation=0)
+    def from_rows(cls, rows: Rows, *, roomy: bool = False) -> Self:
+        """Make a map of rows in order; see `empty`."""
+        heap = Heap.build(rows, heap_depth(len(rows), roomy))
+        return cls(rows, heap, size=len(rows), generation=0, roomy=roomy)
 
     # --- reading ---
 
@@ -266,8 +276,10 @@ class StateMap:
         if not changes:
             return Delta(self, self, changes, None)
         newer = Rows.sort(to_bytes_array(list(changes), 32), to_bytes_array(list(changes.values()), STATE_SIZE))
+        if self._roomy:
+            newer = newer.with_leaves(hash_leaves(newer.keys, hash_values(newer.states)))
         # A change that dwarfs the map gets a heap fit for what comes.
-        deep = self if len(newer) < 2 * self.size else self._redrawn(heap_depth(self.size + len(newer)))
+        deep = self if len(newer) < 2 * self.size else self._redrawn(self.size + len(newer))
         after, evidence = deep._plan(newer)
         return Delta(self, after, changes, evidence)
 
@@ -297,6 +309,7 @@ class StateMap:
             (*self._layers, Layer(newer, Nodes(ids[changed], hashes[changed], kinds[changed]))),
             size=self.size + int((~found).sum()),
             generation=self.generation,
+            roomy=self._roomy,
         )
         evidence = Evidence(
             depth=depth,
@@ -346,7 +359,7 @@ class StateMap:
             runs[-1] = runs[-1].merge(newer)
         rows = self._rows.merge(runs[0])
         compact = self._with(rows, heap, (), self.generation + 1)
-        return compact if len(rows) < 6 << heap.depth else compact._deepened()
+        return compact if len(rows) < 6 << heap.depth - _ROOMY * self._roomy else compact._deepened()
 
     def _deepened(self) -> "StateMap":
         """Return the same version with a level more. Changes hash its nodes when they touch them, so nobody waits."""
@@ -357,13 +370,13 @@ class StateMap:
             heap.hashes[ids], heap.kinds[ids] = self._nodes(ids)
         return self._with(self._rows, heap.deeper(), (), self.generation)
 
-    def _redrawn(self, depth: int) -> "StateMap":
-        """Return the same version with a heap of another depth, hashed anew."""
+    def _redrawn(self, size: int) -> "StateMap":
+        """Return the same version with a heap fit for another size, hashed anew."""
         rows = self.compact()._rows
-        return self._with(rows, Heap.build(rows, depth), (), self.generation + 1)
+        return self._with(rows, Heap.build(rows, heap_depth(size, self._roomy)), (), self.generation + 1)
 
     def _with(self, rows: Rows, heap: Heap, layers: tuple[Layer, ...], generation: int) -> "StateMap":
-        return StateMap(rows, heap, layers, size=self.size, generation=generation)
+        return StateMap(rows, heap, layers, size=self.size, generation=generation, roomy=self._roomy)
 
 
 def _overlay_limit(size: int) -> int:
@@ -372,6 +385,6 @@ def _overlay_limit(size: int) -> int:
     return max(64, size // 16, min(size // 4, 1 << 20))
 
 
-def heap_depth(size: int) -> int:
-    """Return the depth at which a map of `size` keys has two to four keys in a bucket."""
-    return max(1, (size // 2).bit_length() - 1)
+def heap_depth(size: int, roomy: bool) -> int:
+    """Return the depth at which a map of `size` keys has two to four keys in a bucket; half as many in a roomy one."""
+    return max(1, (size // 2).bit_length() - 1) + _ROOMY * roomy

@@ -80,10 +80,11 @@ def check_version(states: StateMap, model: Mapping[bytes, bytes], asked: list[by
 class Life(RuleBasedStateMachine):
     """Any order of planning, applying, giving up and compacting, with old versions kept."""
 
-    @initialize(count=st.sampled_from([0, 1, 2, 3, 40]))
-    def start(self, count: int) -> None:
+    @initialize(count=st.sampled_from([0, 1, 2, 3, 40]), roomy=st.booleans())
+    def start(self, count: int, roomy: bool) -> None:
         model = some_states(count)
-        self.versions = [(StateMap.build(model), model)]
+        empty = StateMap.empty(roomy=True)
+        self.versions = [(empty.apply(empty.plan(model)) if roomy else StateMap.build(model), model)]
         self.pending: list[Delta] = []
 
     @property
