@@ -23,7 +23,7 @@ MAX_NUMBER = 4096  # characters of a number written as text
 
 _U32_32 = (32).to_bytes(4, "big")
 _U32_64 = (64).to_bytes(4, "big")
-_KEY_FRONT = label_prefix("key") + _U32_32
+KEY_FRONT = label_prefix("key") + _U32_32
 _COMMITMENT_FRONT = label_prefix("commitment") + _U32_32
 _BLIND_FRONT = label_prefix("blind") + _U32_32
 
@@ -59,7 +59,7 @@ def map_keys(indexes: Sequence[Hash]) -> list[Hash]:
     """Return `map_key` of each index, in order."""
     _check_sizes(indexes, 32, "index")
     sha = hashlib.sha256
-    return [sha(_KEY_FRONT + index).digest() for index in indexes]
+    return [sha(KEY_FRONT + index).digest() for index in indexes]
 
 
 # --- commitments ---

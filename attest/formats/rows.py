@@ -4,9 +4,12 @@ Spec: docs/spec/rows.md.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from operator import lt
+from struct import iter_unpack
 from typing import Self
 
+from attest.crypto import commitment
 from attest.encoding import Hash
 from attest.errors import Malformed, Refuted
 from attest.formats.statement import MAX_ROWS
@@ -33,10 +36,10 @@ class RowFile:
         """
         if not encoded or len(encoded) % ROW or len(encoded) > MAX_ROWS * ROW:
             raise Malformed("rows/size", f"{len(encoded)} bytes, want 1 to {MAX_ROWS} rows of {ROW} bytes")
-        indexes = tuple(encoded[at : at + 32] for at in range(0, len(encoded), ROW))
-        commitments = tuple(encoded[at + 32 : at + ROW] for at in range(0, len(encoded), ROW))
-        wrong = [n for n, (a, b) in enumerate(pairwise(indexes), 1) if a >= b]
-        if wrong:
+        halves = tuple(chain.from_iterable(iter_unpack("32s32s", encoded)))
+        indexes, commitments = halves[::2], halves[1::2]
+        if not all(map(lt, indexes, indexes[1:])):
+            wrong = [n for n, (a, b) in enumerate(pairwise(indexes), 1) if a >= b]
             raise Malformed(
                 "rows/order", f"row {wrong[0]} does not come after row {wrong[0] - 1} by index", rows=wrong[:16]
             )
@@ -57,6 +60,10 @@ class RowFile:
     def root(self) -> Hash:
         """Return the RFC 6962 root over the rows."""
         return tree.root(self.leaves())
+
+    def map_keys(self) -> list[Hash]:
+        """Return where each row lives in its system's state map."""
+        return commitment.map_keys(self.indexes)
 
     def check(self, count: int, root: Hash) -> None:
         """Check that this is the file a statement names. Raises `Refuted`: `rows/count`, `rows/root`."""

@@ -114,11 +114,13 @@ class Draft:
         self.entries.append(statement)
         return effects
 
-    def take(self, entries: Sequence[bytes], rows: Callable[[Hash], bytes], seen: "Seen | None" = None) -> Statement:
+    def take(
+        self, entries: Sequence[bytes], rows: Callable[[Hash], bytes | RowFile], seen: "Seen | None" = None
+    ) -> Statement:
         """Judge the entries of one whole epoch but the last, which is its epoch/1 and returned unjudged.
 
         Args:
-            rows: gives the row file with a root; may raise `Unavailable`.
+            rows: gives the row file with a root, parsed or not; may raise `Unavailable`.
             seen: is told of every entry that was accepted.
 
         Raises:
@@ -134,7 +136,8 @@ class Draft:
             file = None
             # The rules refuse a larger one, so nobody has to have it; and they check that this is the file named.
             if isinstance(payload, Hold | Tombstone) and payload.count <= self.limits.rows:
-                file = RowFile.parse(rows(payload.root))
+                found = rows(payload.root)
+                file = found if isinstance(found, RowFile) else RowFile.parse(found)
             position = self.position
             effects = self.add(statement, file)
             if seen is not None:
@@ -325,7 +328,11 @@ class Ledger:
 
 
 def replay_epoch(
-    base: Ledger, draft: Draft, entries: Sequence[bytes], rows: Callable[[Hash], bytes], seen: Seen | None = None
+    base: Ledger,
+    draft: Draft,
+    entries: Sequence[bytes],
+    rows: Callable[[Hash], bytes | RowFile],
+    seen: Seen | None = None,
 ) -> Ledger:
     """Judge the entries of one epoch over everything; return the ledger after it.
 

@@ -25,12 +25,12 @@ class RefusedEpoch(Exception):
 
 
 def replay_or_refuse(
-    base: Ledger, entries: Sequence[bytes], rows: Callable[[Hash], bytes], seen: Seen | None = None
+    base: Ledger, entries: Sequence[bytes], rows: Callable[[Hash], bytes | RowFile], seen: Seen | None = None
 ) -> Ledger:
     """Judge the entries of one epoch over everything; return the ledger after it.
 
     Args:
-        rows: gives the row file with a root; may raise `Unavailable`.
+        rows: gives the row file with a root, parsed or not; may raise `Unavailable`.
         seen: is told of every entry that was accepted.
 
     Raises:
@@ -47,10 +47,13 @@ def replay_or_refuse(
         raise RefusedEpoch(error, Anchor.of(base), transition, draft.position) from error
 
 
-def _rows_of(entry: bytes, rows: Callable[[Hash], bytes]) -> RowFile | None:
+def _rows_of(entry: bytes, rows: Callable[[Hash], bytes | RowFile]) -> RowFile | None:
     """Return the row file that a refused entry names; None if it names none that can be read."""
     try:
         payload = Statement.parse(entry).payload
-        return RowFile.parse(rows(payload.root)) if isinstance(payload, Hold | Tombstone) else None
+        if not isinstance(payload, Hold | Tombstone):
+            return None
+        found = rows(payload.root)
+        return found if isinstance(found, RowFile) else RowFile.parse(found)
     except Malformed:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, assert_never
 
-from attest.crypto import commitment, keys
+from attest.crypto import keys
 from attest.encoding import ZERO, Hash
 from attest.errors import Conflict, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.rows import RowFile
@@ -431,7 +431,7 @@ def _rows(
     if rows is None:
         raise Unavailable("rows/missing", f"row file {payload.root.hex()} is not stored")
     rows.check(payload.count, payload.root)
-    map_keys = commitment.map_keys(rows.indexes)
+    map_keys = rows.map_keys()
     old = view.states(name, map_keys)
     change = _hold if isinstance(payload, Hold) else _erase
     states, held, erased, reheld = change(position, rows.commitments, old)
@@ -454,6 +454,8 @@ def _hold(position: int, commitments: Sequence[Hash], old: Sequence[bytes | None
     fresh = reheld = 0
     tail = position.to_bytes(8, "big")
     begin = b"\x01" + (1).to_bytes(4, "big") * 2 + tail
+    if old.count(None) == len(old):
+        return [begin + new for new in commitments], len(old), 0, 0
     for row, (new, state) in enumerate(zip(commitments, old, strict=True)):
         if state is None:
             fresh += 1

@@ -1,4 +1,4 @@
-"""A process that hashes for another: a script that `attest.statemap.parallel` runs with the standard library alone.
+"""A process that hashes for another: a script that `attest.statemap.workers` runs with the standard library alone.
 
 Arguments: file descriptors of the arena, of the pipe of tickets and of the pipe for answers, and the arena's layout.
 It ends when the other end of the tickets is closed, so with its parent, however that ends.

@@ -5,8 +5,8 @@ from hashlib import sha256
 import numpy as np
 
 from attest.encoding import label_prefix
-from attest.statemap.parallel import hash_in_parallel
 from attest.statemap.rows import Bytes
+from attest.statemap.workers import hash_in_parallel
 
 STATE_SIZE = 49
 
@@ -31,20 +31,21 @@ def hash_rows(rows: Bytes) -> Bytes:
 
 def hash_values(states: Bytes) -> Bytes:
     """Return the leaf value of every state: H_label("state", state)."""
-    return hash_rows(_framed(_STATE_FRAME, states))
+    return hash_rows(framed(_STATE_FRAME, states))
 
 
 def hash_leaves(keys: Bytes, values: Bytes) -> Bytes:
     """Return the leaf hashes H(02 || key || value)."""
-    return hash_rows(_framed(b"\x02", keys, values))
+    return hash_rows(framed(b"\x02", keys, values))
 
 
 def hash_nodes(left: Bytes, right: Bytes) -> Bytes:
     """Return the inner hashes H(03 || left || right)."""
-    return hash_rows(_framed(b"\x03", left, right))
+    return hash_rows(framed(b"\x03", left, right))
 
 
-def _framed(head: bytes, *parts: Bytes) -> Bytes:
+def framed(head: bytes, *parts: Bytes) -> Bytes:
+    """Write `head` and then a row of each part into every row."""
     rows = np.empty((len(parts[0]), len(head) + sum(part.shape[1] for part in parts)), np.uint8)
     rows[:, : len(head)] = np.frombuffer(head, np.uint8)
     at = len(head)

@@ -59,14 +59,15 @@ def load_snapshot(directory: Path, expected_root: Hash, *, memory_map: bool = Fa
     columns = [_load(directory / name, dtype, shape, memory_map) for name, (dtype, shape) in _SHAPES.items()]
     if len({len(column) for column in columns}) > 1:
         raise Unavailable("statemap/snapshot", f"the files in {directory} have different lengths")
-    rows = Rows(*columns, np.empty((len(columns[0]), 0), np.uint8))
+    prefix, rest, states = columns
+    rows = Rows(prefix, rest, states, np.empty((len(prefix), 0), np.uint8))
     # Hashing cuts by position and by prefix, which agree only in order.
     if not rows.ascending():
         raise Unavailable("statemap/snapshot", f"the keys in {directory} do not ascend")
-    states = StateMap.from_rows(rows)
-    if states.root != expected_root:
-        raise Unavailable("statemap/snapshot", f"{directory} has root {states.root.hex()}, want {expected_root.hex()}")
-    return states
+    loaded = StateMap.from_rows(rows)
+    if loaded.root != expected_root:
+        raise Unavailable("statemap/snapshot", f"{directory} has root {loaded.root.hex()}, want {expected_root.hex()}")
+    return loaded
 
 
 def _load(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], memory_map: bool) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from attest.statemap import StateMap, hash_worker, parallel
 from attest.statemap.hashing import hash_rows
-from attest.statemap.parallel import Workers
+from attest.statemap.workers import Workers
 from tests.statemap.test_statemap import some_states
 
 
@@ -113,7 +113,7 @@ def test_a_map_is_the_same_map_with_workers():
 
 _PARENT = """
 import os, sys, numpy
-from attest.statemap.parallel import Workers
+from attest.statemap.workers import Workers
 workers = Workers(2)
 workers.hash_rows(numpy.zeros((4096, 65), numpy.uint8))
 print(*(process.pid for process in workers._processes), flush=True)
