@@ -64,7 +64,7 @@ def _locate(ids: Indexes, wanted: Indexes) -> tuple[Indexes, Flags]:
     return at, ids[np.minimum(at, len(ids) - 1)] == wanted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Heap:
     """All nodes down to depth `depth`, 33 bytes each; node 0 is not used."""
 

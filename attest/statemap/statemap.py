@@ -45,7 +45,7 @@ _PROVE_CHUNK = 1 << 13  # keys proven at a time
 _ROOMY = 2  # levels more in the heap of a roomy map
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Layer:
     """What some epochs changed: rows and nodes that stand above those of the base."""
 
