@@ -4,6 +4,7 @@ Spec: docs/spec/audit.md.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,10 +37,12 @@ from attest.ledger.transition import Anchor, verify_transition
 from attest.merkle.tiles import TileBuilder
 from attest.merkle.tree import leaf_hashes
 from attest.served import Asked, ServedTree
+from attest.statemap import HashedRows, parallel
 from attest.store.kept import keep
 
 MAX_EPOCH: Final = 1 << 20  # entries
 _SAVE_S: Final = 120.0  # between two states that are saved
+_PROCESSES: Final = 4  # that hash
 _MAX_TRANSITION: Final = 256 << 20
 _MAX_KEPT: Final = 1000  # findings of one log whose evidence is kept
 
@@ -82,7 +85,7 @@ def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | 
     work = _Audit(counted, order, memory)
     report = work.report
     with contextlib.closing(work):
-        with uncollected():
+        with uncollected(), parallel(min(_PROCESSES, len(os.sched_getaffinity(0)))):
             work.run()
         if report.complete and isinstance(source, Mirror):
             source.finish()
@@ -114,6 +117,13 @@ def _getter(rows: Mapping[Hash, bytes | None]) -> Callable[[Hash], bytes]:
         if found is None:
             raise Unavailable("rows/missing", f"row file {root.hex()} is not there")
         return found
+
+    return get
+
+
+def _parser(rows: Mapping[Hash, bytes | None]) -> Callable[[Hash], RowFile]:
+    def get(root: Hash) -> RowFile:
+        return HashedRows.parse(_getter(rows)(root))
 
     return get
 
@@ -156,12 +166,7 @@ class _Audit:
             if self._memory is not None and not self._order.fresh:
                 self._progress = self._memory.load(whole.origin)
             self._check_history()
-            report.since = self._progress.ledger.size
-            tree = self._read_entries()
-            try:
-                self._replay(tree)
-            finally:
-                self._save()
+            tree = self._checked()
             self._check_end(tree)
             report.complete = True
             if self._memory is not None:
@@ -170,6 +175,24 @@ class _Audit:
             pass
         finally:
             self._report_facts()
+
+    def _checked(self) -> TreeCheck:
+        """Read and replay everything that is new, or all of it if what was kept has rotted."""
+        self.report.since = self._progress.ledger.size
+        tree = self._read_entries()
+        try:
+            self._replay(tree)
+        except _Stop:
+            # Nobody is accused because of our own disk.
+            if not self.report.since or self._memory is None or self._memory.check(self._whole.origin):
+                raise
+            self.report.findings.clear()
+            self._progress = Progress.empty()
+            tree.close()
+            return self._checked()
+        finally:
+            self._save()
+        return tree
 
     # --- the checkpoint ---
 
@@ -339,7 +362,7 @@ class _Audit:
         while True:
             accepted.clear()
             try:
-                after = replay_or_refuse(before, entries, _getter(rows), lambda *each: accepted.append(each))
+                after = replay_or_refuse(before, entries, _parser(rows), lambda *each: accepted.append(each))
             except Unavailable as error:
                 if error.code != "rows/missing" or not self._look_again(tree, before.size, entries, rows):
                     raise
