@@ -4,8 +4,9 @@ import json
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,7 @@ from attest.formats.join import MAX_JOIN, WELL_KNOWN, JoinRequest, parse_domain
 from attest.formats.note import MAX_NOTE, KeyType
 from attest.formats.policy import MAX_POLICY, Policy, add_witness, remove_witness
 from attest.formats.statement import Keys, PartyEnd, Predecessor, is_origin
+from attest.fsck import DAMAGED, DERIVED, Fsck, Repair
 from attest.node import Node
 from attest.store.db import Database
 from attest.transport import LogClient, PublicFiles
@@ -369,6 +371,45 @@ def revoke(directory: Path, party: str, kid: str) -> None:
 
 def _kid(text: str) -> Hash:
     return parse_hex(text, 32) if len(text) == 64 else parse_base64url(text, 32)
+
+
+@operator.command()
+@_directory
+@click.option("--quick", is_flag=True, help="leave out the replay of all rules and states")
+@click.option("--repair", is_flag=True, help="write again what follows from the rest; stop `attest serve` first")
+@click.option(
+    "--from", "source", help="with --repair: where row files are fetched, a URL or a directory of public files"
+)
+@click.option("--json", "as_json", is_flag=True, help="one JSON object for each finding, and one at the end")
+def fsck(directory: Path, quick: bool, repair: bool, source: str | None, as_json: bool) -> int:
+    """Check all that is stored of the log against everything else that is stored of it.
+
+    Changes nothing without --repair, and may then run beside the service. Exit code 0: clean; 6: repaired; 3: damaged;
+    1: could not be checked.
+    """
+    if source is not None and not repair:
+        raise click.UsageError("--from is where --repair fetches row files")
+    found: Counter[str] = Counter()
+    with output.bars() as progress:
+        check = Fsck(Config.load(directory), quick=quick, repair=Repair(source) if repair else None, progress=progress)
+        for finding in check.run():
+            state = "repaired" if finding.repaired else finding.severity
+            found[state] += 1
+            if as_json:
+                output.json({"state": state, **asdict(finding)})
+            else:
+                output.line(state, finding.code, finding.where, finding.message, finding.remedy)
+    damaged = found[DAMAGED] + found[DERIVED]
+    result = "damaged" if damaged else "repaired" if found["repaired"] else "clean"
+    if as_json:
+        output.json({"result": result, "found": dict(found), "checked": dict(check.checked)})
+    else:
+        for what, count in check.checked.items():
+            output.line("checked", what, count)
+        output.line("result", result)
+    if found[DERIVED] and not repair:
+        output.say("hint: what is `derived` follows from the rest: stop the service, and run this with --repair")
+    return output.REFUTED if damaged else output.REPAIRED if found["repaired"] else output.OK
 
 
 @operator.command()

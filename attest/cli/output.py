@@ -28,6 +28,7 @@ USAGE = 2
 REFUTED = 3  # malformed, forged, inconsistent, contradicted; or exclusion asked and not given
 PROVISIONAL = 4
 NOT_ANCHORED = 5
+REPAIRED = 6  # something was wrong, and is right again
 
 
 _live: Progress | None = None  # the bars on the terminal, if there are any

@@ -72,7 +72,13 @@ def load_snapshot(directory: Path, expected_root: Hash, *, memory_map: bool = Fa
 
 def _load(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], memory_map: bool) -> NDArray[Any]:
     try:
-        column = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+        if memory_map:
+            column = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            with path.open("rb") as file:
+                column = np.load(file, allow_pickle=False)
+                if file.read(1):
+                    raise ValueError("goes on behind its array")
     except (OSError, ValueError, EOFError) as error:
         raise Unavailable("statemap/snapshot", f"{path}: {error}") from None
     if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape[1:] != shape:

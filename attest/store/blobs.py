@@ -115,6 +115,22 @@ class DirectoryBlobs:
             for folder in (*folders, path.parent):
                 _sync_folder(folder)
 
+    def overwrite(self, name: str, content: bytes) -> None:
+        """Store a file durably in place of whatever is there: a reader gets the one or the other, never half of it.
+
+        For repair alone, and not of `Blobs`: nothing else may put other bytes under a known name.
+
+        Raises:
+            Unavailable: `store/full`.
+        """
+        path = self._path(name)
+        with _full_disk():
+            folders = self._make_folder(path.parent)
+            with _written(path, content) as temporary:
+                temporary.replace(path)
+            for folder in (*folders, path.parent):
+                _sync_folder(folder)
+
     def delete(self, names: Iterable[str]) -> None:
         """See `Blobs`."""
         for name in names:

@@ -22,6 +22,7 @@ from attest.ledger.epoch import Draft, Ledger, replay_epoch
 from attest.ledger.rules import SystemId
 from attest.ledger.transition import prove_transition
 from attest.merkle.sparse import Tree
+from attest.merkle.tree import Frontier
 from attest.statemap import StateMap, load_snapshot, write_snapshot
 from attest.store.blobs import Blobs
 from attest.store.log import EpochRecord, LogStore
@@ -151,23 +152,32 @@ class History:
             # Another process on the same directory wrote this one first.
             if not target.exists():
                 raise
-        for number in self._numbers()[:-_KEPT]:
+        for number in self.numbers()[:-_KEPT]:
             shutil.rmtree(self.snapshots / str(number), ignore_errors=True)
 
     def load(self, until: int) -> Ledger:
         """Return the ledger of the newest good snapshot of at most `until` entries, or the one before entry 0."""
-        for number in reversed(self._numbers()):
+        for number in reversed(self.numbers()):
             record = self.log.epoch(number)
             if record is None or record.size > until:
                 continue
             try:
-                return self._load(self.snapshots / str(number), record)
+                return self.load_one(record)
             except (AttestError, OSError, KeyError, TypeError, ValueError):
                 # A snapshot is a convenience: whatever is wrong with it, the log is right.
                 continue
         return new_ledger()
 
-    def _load(self, place: Path, record: EpochRecord) -> Ledger:
+    def load_one(self, record: EpochRecord, frontier: Frontier | None = None) -> Ledger:
+        """Return the ledger of one epoch's snapshot.
+
+        Args:
+            frontier: of the log after that epoch; None: read it from the tiles.
+
+        Raises:
+            AttestError, OSError, KeyError, TypeError, ValueError: it is not there, damaged or of another epoch.
+        """
+        place = self.snapshots / str(record.number)
         manifest = parse_json((place / "manifest.json").read_bytes(), MAX_MANIFEST)
         found = (manifest["format"], manifest["epoch"], manifest["size"], parse_hex(manifest["root"], 32))
         if found != (FORMAT, record.number, record.size, record.tree_root):
@@ -180,12 +190,13 @@ class History:
         if previous is None or first is None:
             raise Unavailable("store/entries", "the epoch's entry is not in the database")
         ledger = _ledger_of(heads, place, record, Statement.parse(first), Statement.parse(previous))
-        frontier = stored_frontier(self.public, record.size, record.size)
+        frontier = frontier or stored_frontier(self.public, record.size, record.size)
         if frontier.root() != record.tree_root or ledger.top.root != record.top_root:
             raise Malformed("snapshot/root", f"{place} does not lead to the signed roots")
         return replace(ledger, frontier=frontier)
 
-    def _numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:
+        """List the epochs of which there is a snapshot, good or not, ascending."""
         if not self.snapshots.is_dir():
             return []
         return sorted(

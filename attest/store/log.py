@@ -90,12 +90,12 @@ def commit(db: Database, lease: Lease, change: Commit) -> None:
             )
         )
         rows = [
-            _row(position, statement, record.number, change.promises)
+            entry_row(position, statement, record.number, change.promises)
             for position, statement in enumerate(change.statements, change.first)
         ]
         transaction.execute(sa.insert(entries), rows)
         admitted = [
-            _party(position, statement.payload)
+            party_row(position, statement.payload)
             for position, statement in enumerate(change.statements, change.first)
             if isinstance(statement.payload, Party)
         ]
@@ -105,7 +105,8 @@ def commit(db: Database, lease: Lease, change: Commit) -> None:
         queue.refuse(transaction, change.rejections)
 
 
-def _row(position: int, statement: Statement, epoch: int, promises: Mapping[Hash, bytes]) -> dict[str, Any]:
+def entry_row(position: int, statement: Statement, epoch: int, promises: Mapping[Hash, bytes]) -> dict[str, Any]:
+    """Return the row of an entry: all but the promise follows from its bytes and from where it stands."""
     payload = statement.payload
     rows = payload if isinstance(payload, Hold | Tombstone) else None
     return {
@@ -125,7 +126,8 @@ def _row(position: int, statement: Statement, epoch: int, promises: Mapping[Hash
     }
 
 
-def _party(position: int, party: Party) -> dict[str, Any]:
+def party_row(position: int, party: Party) -> dict[str, Any]:
+    """Return the row of a party that the entry at `position` admits."""
     return {
         "id": party.id,
         "position": position,
