@@ -184,9 +184,12 @@ class Fsck:
         self._bad: dict[int, Hash | None] = {}  # entries that are not as signed: the right leaf hash, if known
         self._ends = array("q")  # where epochs end, ascending
         self._numbers = array("q")  # and their numbers
+        self._corrected: dict[int, EpochRecord] = {}  # epochs whose rows are wrong, by number
         self._frontiers: dict[int, tree.Frontier] = {}  # after the epochs of which there are snapshots
         self._unproven: list[range] = []  # entries that no signed root was found over
         self._wanted_rows: set[Hash] = set()  # row files that are not there
+        self._hidden: dict[Hash, int] = {}  # row files whose entries the database does not show, with their rows
+        self._lost = False  # nobody knows what all entries were, and so not which row files they name
         self._truth_lost = False  # the replay cannot succeed
         self._transitions: dict[int, list[Finding]] = {}  # to be made again by the replay
         self._snapshots: dict[int, list[Finding]] = {}  # likewise
@@ -219,15 +222,16 @@ class Fsck:
         try:
             yield from self._check_start()
             yield from self._check_log()
+            yield from self._check_published()
             yield from self._check_cosignatures()
             yield from self._check_queue()
+            yield from self._check_tiles()
         except Unavailable as error:
             if error.code != "store/database":
                 raise
             yield self._finding("database", "database", error.message, _RESTORE_DATABASE)
             return
         yield from self._check_row_files()
-        yield from self._check_tiles()
         yield from self._check_transitions()
         yield from self._check_snapshots()
         yield from self._replay()
@@ -241,6 +245,7 @@ class Fsck:
         if row is None:
             raise Unavailable("node/no-log", "the database has no epoch", hint="is `attest operator init` complete?")
         self._head = _record(row)
+        self._published = self._head.size
         yield from self._check_policies()
         yield from self._check_keys()
         if registered != self._head.checkpoint:
@@ -263,7 +268,17 @@ class Fsck:
                 f"beyond the last epoch, which ends at {self._head.size}",
                 "epochs are missing: restore the newest database",
             )
-        yield from self._check_published()
+        for url, size in self._scan.cosigned_sizes():
+            if size > self._now():
+                yield self._finding(
+                    "rolled-back",
+                    f"witnesses {url}",
+                    f"has cosigned {size} entries, the database has {self._head.size}",
+                    "restore the newest database; never sign over this one",
+                )
+        encoded = _read(self._public.root / "checkpoint", MAX_NOTE)
+        with contextlib.suppress(AttestError):
+            self._published = min(self._head.size, SignedCheckpoint.parse(encoded or b"").checkpoint.size)
 
     def _check_policies(self) -> Iterator[Finding]:
         for path, may_miss in ((self._config.policy, False), (self._config.state_policy, True)):
@@ -300,22 +315,23 @@ class Fsck:
             candidates = [] if row is None or type(row["entry"]) is not bytes else [row["entry"]]
             head = self._head
             candidates += self._stored_bundle(0, tiles.FULL if head is None else min(head.size, tiles.FULL))[:1]
-            keys = self._key("note-ed25519")
             logs = [
                 log for log in map(_genesis_of, candidates) if log is not None and log.origin == self._config.origin
             ]
             # A flipped bit in a key would make every signature look wrong.
-            preferred = [log for log in logs if keys is not None and log.note_ed25519 == keys.public] or logs
-            if preferred:
-                self._genesis = log = preferred[0]
+            for log in sorted(logs, key=self._has_signed, reverse=True)[:1]:
+                self._genesis = log
                 self._verifiers = log_verifiers(log.origin, log.note_ed25519, log.note_mldsa44)
         return self._genesis
 
-    def _key(self, name: str) -> SigningKey | None:
-        with contextlib.suppress(AttestError, OSError):
-            pem = keyfiles.read_key_file(self._config.path(self._config.keys) / f"{name}.pem")
-            return SigningKey.from_pem(pem, self._config.passphrase())
-        return None
+    def _has_signed(self, log: Log) -> bool:
+        """Tell whether the keys of this entry 0 are those that signed the log, at its end or at its beginning."""
+        for record in (self._head, self._log.epoch(0)):
+            with contextlib.suppress(*_FAULTS):
+                verifiers = log_verifiers(log.origin, log.note_ed25519, log.note_mldsa44)
+                if record and verify_log_signatures(SignedCheckpoint.parse(record.checkpoint), verifiers) == verifiers:
+                    return True
+        return False
 
     def _check_keys(self) -> Iterator[Finding]:
         genesis = self._find_genesis()
@@ -357,7 +373,6 @@ class Fsck:
 
     def _check_published(self) -> Iterator[Finding]:
         head = self._required_head()
-        self._published = head.size
         where = self._where(self._public.root / "checkpoint")
         encoded = _read(self._public.root / "checkpoint", MAX_NOTE)
         try:
@@ -369,12 +384,13 @@ class Fsck:
                 raise _Wrong(f"is of {signed.checkpoint.origin}")
             self._verify_cosignatures(signed)
         except _FAULTS as error:
+            self._published = head.size
             yield self._repaired("checkpoint", where, str(error), self._restore_checkpoint)
             return
         visible = signed.checkpoint
         # It may be newer than what was read of the database a moment ago.
         newest = self._log.last_epoch() or head
-        record = self._log.epoch_of_size(visible.size)
+        record = self._epoch_of_size(visible.size)
         if visible.size > newest.size:
             yield self._finding(
                 "rolled-back",
@@ -383,7 +399,6 @@ class Fsck:
                 "restore the newest database; never sign over this one",
             )
         elif record is None or record.tree_root != visible.root:
-            self._published = min(visible.size, head.size)
             yield self._finding(
                 "forked",
                 where,
@@ -391,7 +406,6 @@ class Fsck:
                 "restore the newest database; never sign over this one",
             )
         else:
-            self._published = min(visible.size, head.size)
             kept = {mark[1:] for mark in cosigned.marks(self._db, [visible.size])}
             kept |= {(each.name, each.key_id) for each in self._verifiers}
             for line in signed.note.signatures:
@@ -471,7 +485,7 @@ class Fsck:
                 self._frontiers[record.number] = frontier
             self._ends.append(end)
             self._numbers.append(record.number)
-            start, before = end, record.tree_root
+            start, before = end, record.tree_root if frontier is None else frontier.root()
             self._progress("entries", end, head.size)
             self._hold_lease()
         if start != head.size:
@@ -592,6 +606,8 @@ class Fsck:
         if signed is not None and signed.size != end:
             wrong.append(f"its checkpoint is of {signed.size} entries, want {end}")
         if wrong:
+            values: dict[str, Any] = want
+            self._corrected[record.number] = replace(record, **values)
             yield self._finding("epoch", f"epochs {record.number}", "; ".join(wrong), _RESTORE_ROW)
 
     def _resume(self, start: int, root: Hash | None) -> tree.Frontier | None:
@@ -601,6 +617,14 @@ class Fsck:
             if frontier.root() == root:
                 return frontier
         return None
+
+    def _epoch(self, number: int) -> EpochRecord | None:
+        """Return an epoch as it was signed."""
+        return self._corrected.get(number) or self._log.epoch(number)
+
+    def _epoch_of_size(self, size: int) -> EpochRecord | None:
+        right = next((each for each in self._corrected.values() if each.size == size), None)
+        return right or self._log.epoch_of_size(size)
 
     def _statement(self, position: int) -> Statement | None:
         """Return an entry that is as it was signed."""
@@ -648,6 +672,8 @@ class Fsck:
             del want["epoch"]
         wrong = [name for name, each in want.items() if row[name] != each]
         if wrong:
+            if isinstance(statement.payload, Hold | Tombstone):
+                self._hidden[statement.payload.root] = statement.payload.count
             message = "; ".join(f"{name} is {_shown(row[name])}, want {_shown(want[name])}" for name in wrong)
             yield self._repaired(
                 "columns",
@@ -712,7 +738,7 @@ class Fsck:
             if row["size"] > head.size:
                 break  # has come since
             if signed[0] != row["size"]:
-                record = self._log.epoch_of_size(row["size"])
+                record = self._epoch_of_size(row["size"])
                 signed = row["size"], None if record is None else self._signed(record)[0]
             self.checked["cosignatures"] += 1
             try:
@@ -819,6 +845,7 @@ class Fsck:
 
     def _check_rows_of(self, blobs: DirectoryBlobs, folder: str, names: list[str]) -> Iterator[Finding]:
         named = self._scan.named_rows([bytes.fromhex(name) for name in names])
+        named |= {root: count for root, count in self._hidden.items() if root.hex() in names}
         for name in names:
             root = bytes.fromhex(name)
             path = blobs.root / folder / name
@@ -826,6 +853,8 @@ class Fsck:
             fault = self._rows_fault(path, root)
             self._progress("row files", self.checked["row files"], None)
             if folder == "rows" and root not in named:
+                if self._lost:
+                    continue
                 yield self._finding(
                     "foreign", self._where(path), "no entry names this row file, and everybody can read it", "remove it"
                 )
@@ -893,6 +922,7 @@ class Fsck:
             index, width = first // tiles.FULL, min(tiles.FULL, size - first)
             rows = self._scan.entries(first, first + width)
             unproven = any(first < each.stop and each.start < first + width for each in self._unproven)
+            self._lost |= unproven
             if not unproven:
                 yield from self._check_rows_beside(first, first + width, rows)
             entries = self._good_entries(first, first + width, rows)
@@ -959,6 +989,11 @@ class Fsck:
                 entry = stored.get(position)
                 right = entry is not None and tree.leaf_hash(entry) == self._bad[position]
                 found.append(entry if right else None)
+                self._lost |= not right
+                with contextlib.suppress(AttestError):
+                    payload = Statement.parse(entry or b"").payload
+                    if right and isinstance(payload, Hold | Tombstone):
+                        self._hidden[payload.root] = payload.count
         return found
 
     def _check_bundle(
@@ -1063,7 +1098,7 @@ class Fsck:
         first = self._first_promised()
         total = head.number + 1 - first
         for number in range(first, head.number + 1):
-            record = self._log.epoch(number)
+            record = self._epoch(number)
             if record is None or record.size > self._published or self._touches_bad(number, record):
                 continue
             self.checked["transitions"] += 1
@@ -1079,7 +1114,7 @@ class Fsck:
         return self._log.first_epoch_since(int(self._clock()) - self._config.transitions_s)
 
     def _touches_bad(self, number: int, record: EpochRecord) -> bool:
-        before = 0 if number == 0 else getattr(self._log.epoch(number - 1), "size", 0)
+        before = 0 if number == 0 else getattr(self._epoch(number - 1), "size", 0)
         return any(before - 1 <= position < record.size for position in self._bad) or any(
             each.start < record.size and before - 1 < each.stop for each in self._unproven
         )
@@ -1088,7 +1123,7 @@ class Fsck:
         encoded = _read(self._private.root / transition_name(number), _MAX_TRANSITION)
         if encoded is None:
             return "is missing"
-        before = self._log.epoch(number - 1) if number else None
+        before = self._epoch(number - 1) if number else None
         anchor = Anchor.empty()
         if number:
             previous = None if before is None else self._statement(before.size - 1)
@@ -1108,7 +1143,7 @@ class Fsck:
     def _check_snapshots(self) -> Iterator[Finding]:
         for number in self._history.numbers():
             place = self._history.snapshots / str(number)
-            record = self._log.epoch(number)
+            record = self._epoch(number)
             if record is None:
                 remedy = "remove it; if it is newer than the last epoch, the database was rolled back"
                 yield self._finding("foreign", self._where(place), "no epoch has this number", remedy)
@@ -1171,14 +1206,14 @@ class Fsck:
             return
         ledger = new_ledger()
         if self._quick:
-            below = self._log.epoch(min(broken) - 1)
+            below = self._epoch(min(broken) - 1)
             damaged = set(self._snapshots)
             ledger = new_ledger() if below is None or damaged else self._history.load(below.size)
         number = 0 if ledger.previous is None else _number_of(ledger.previous) + 1
         until = max(broken) if self._quick else head.number
         try:
             while number <= until:
-                record = self._log.epoch(number)
+                record = self._epoch(number)
                 if record is None:
                     raise Unavailable("store/entries", f"epoch {number} is not in the database")
                 ledger = yield from self._replay_epoch(ledger, record)
@@ -1241,7 +1276,7 @@ class Fsck:
             if folder == "uploads" and _is_root(name):
                 continue
             if folder == "transitions" and name.isascii() and name.isdigit():
-                if int(name) > self._required_head().number and self._log.epoch(int(name)) is None:
+                if int(name) > self._required_head().number and self._epoch(int(name)) is None:
                     yield self._beyond(path)
                 continue
             if folder == "snapshots" and self._is_of_snapshot(name):

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from attest.encoding import Hash
 from attest.errors import Unavailable
-from attest.store.db import Database, Transaction, cosignatures, entries, epochs, parties, queue, register
+from attest.store.db import Database, Transaction, cosignatures, entries, epochs, parties, queue, register, witnesses
 from attest.store.lease import Lease
 
 Row = Mapping[str, Any]
@@ -112,6 +112,10 @@ class Scan:
             if len(rows) < PART:
                 return
             last = tuple(rows[-1][column.name] for column in key)
+
+    def cosigned_sizes(self) -> list[tuple[str, int]]:
+        """Return the largest tree that each witness is known to have cosigned, by URL."""
+        return [(row["url"], row["size"]) for row in self._all(sa.select(witnesses).order_by(witnesses.c.url))]
 
     def named_rows(self, roots: Sequence[Hash]) -> dict[Hash, int | None]:
         """Return those row files that entries or statements in the queue name, with their number of rows."""

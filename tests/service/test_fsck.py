@@ -1,5 +1,6 @@
 """`attest operator fsck`: whatever is spoilt is found by name, and what follows from the rest comes back."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -33,7 +34,6 @@ class Stored:
 
     config: Config
     clock: SimulatedClock
-    good: Path  # a copy that nobody touches
 
     def path(self, pattern: str, nth: int = 0) -> Path:
         """Return a file by a pattern, the nth in order."""
@@ -51,24 +51,35 @@ class Stored:
 
     def sql(self, *statements: str, **values: object) -> None:
         """Change the database behind everybody's back."""
-        db = Database(self.config.database_url())
-        try:
-            with db.engine.connect() as connection:
-                lenient(connection)
-                for each in statements:
-                    bound = {name: value for name, value in values.items() if f":{name}" in each}
-                    connection.execute(sa.text(each), bound)
-                connection.commit()
-        finally:
-            db.close()
+        with self._connect() as connection:
+            lenient(connection)
+            for each in statements:
+                bound = {name: value for name, value in values.items() if f":{name}" in each}
+                connection.execute(sa.text(each), bound)
+            connection.commit()
 
     def value(self, query: str) -> Any:
         """Read one value of the database."""
+        with self._connect() as connection:
+            return connection.execute(sa.text(query)).scalar()
+
+    def flip(self, table: str, column: str, where: str) -> None:
+        """Flip a bit in the middle of a value."""
+        value = self.value(f"SELECT {column} FROM {table} WHERE {where}")
+        if isinstance(value, str):
+            middle = len(value) // 2
+            flipped: Any = value[:middle] + ("A" if value[middle] != "A" else "B") + value[middle + 1 :]
+        else:
+            middle = len(value) // 2
+            flipped = value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1 :]
+        self.sql(f"UPDATE {table} SET {column} = :flipped WHERE {where}", flipped=flipped)
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[Connection]:
         db = Database(self.config.database_url())
         try:
-            with db.read() as transaction:
-                found = transaction.execute(sa.text(query)).scalar()
-                return bytes(found) if isinstance(found, memoryview) else found
+            with db.engine.connect() as connection:
+                yield connection
         finally:
             db.close()
 
@@ -81,56 +92,85 @@ def lenient(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
 
 
-@pytest.fixture(scope="module")
-def template(postgres_or_none: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Any]]:
+@dataclass
+class Template:
     """A log with something of everything, stopped; and the rows of its tables."""
-    world = World(tmp_path_factory.mktemp("fsck") / "log", database=postgres_or_none, quiet_interval_s=3600)
-    fill(world)
-    db = Database(world.config.database_url())
-    with db.read() as transaction:
-        rows = {table: [dict(row) for row in transaction.execute(sa.select(table)).mappings()] for table in tables()}
-    yield world, rows
-    db.close()
-    world.close()
+
+    world: World
+    rows: dict[sa.Table, list[dict[str, Any]]]
+
+    @classmethod
+    def make(cls, directory: Path, database: str | None, statements: int) -> "Template":
+        world = World(directory, database=database, quiet_interval_s=3600)
+        fill(world, statements)
+        world.close()
+        db = Database(world.config.database_url())
+        with db.read() as transaction:
+            rows = {
+                table: [dict(row) for row in transaction.execute(sa.select(table)).mappings()] for table in tables()
+            }
+        db.close()
+        return cls(world, rows)
+
+    def copy(self, directory: Path) -> Stored:
+        """Make a fresh copy; of a PostgreSQL database there is one, and it gets its rows back."""
+        shutil.copytree(self.world.directory, directory / "log")
+        config = replace(self.world.config, directory=directory / "log")
+        if not config.database.startswith("sqlite"):
+            db = Database(config.database_url())
+            with db.engine.connect() as connection:
+                lenient(connection)
+                for table in reversed(tables()):
+                    connection.execute(sa.delete(table))
+                for table in tables():
+                    if self.rows[table]:
+                        connection.execute(sa.insert(table), self.rows[table])
+                connection.commit()
+            db.close()
+        return Stored(config, self.world.clock)
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def postgres_or_none(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """The URL of an empty database that the module shares; None for a file in the log's directory."""
-    if request.param == "sqlite":
-        yield None
-    else:
-        with temporary_database(request.getfixturevalue("postgres")) as url:
-            yield url
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return Template.make(tmp_path_factory.mktemp("fsck") / "log", None, 245)
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return Template.make(tmp_path_factory.mktemp("fsck") / "log", None, 3)
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
+    with temporary_database(postgres) as url:
+        yield Template.make(tmp_path_factory.mktemp("fsck") / "log", url, 3)
 
 
 @pytest.fixture
-def stored(template: tuple[World, Any], tmp_path: Path) -> Stored:
-    """A fresh copy of the template."""
-    world, rows = template
-    for name in ("log", "good"):
-        shutil.copytree(world.directory, tmp_path / name)
-    config = replace(world.config, directory=tmp_path / "log")
-    if not config.database.startswith("sqlite"):
-        db = Database(config.database_url())
-        with db.engine.connect() as connection:
-            lenient(connection)
-            for table in reversed(tables()):
-                connection.execute(sa.delete(table))
-            for table in tables():
-                if rows[table]:
-                    connection.execute(sa.insert(table), rows[table])
-            connection.commit()
-        db.close()
-    return Stored(config, world.clock, tmp_path / "good")
+def stored(on_sqlite: Template, tmp_path: Path) -> Stored:
+    """A small log of which something is spoilt."""
+    return on_sqlite.copy(tmp_path)
+
+
+@pytest.fixture
+def two_bundles(large: Template, tmp_path: Path) -> Stored:
+    """A log with a full bundle, and so tiles of two levels."""
+    return large.copy(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_stored(request: pytest.FixtureRequest, tmp_path: Path) -> Stored:
+    """A small log on each kind of database."""
+    template: Template = request.getfixturevalue(f"on_{request.param}")
+    return template.copy(tmp_path)
 
 
 def tables() -> list[sa.Table]:
     return metadata.sorted_tables
 
 
-def fill(world: World) -> None:
-    """Make a log of two bundles, nine epochs, row files in several places, cosignatures, snapshots and a queue."""
+def fill(world: World, statements: int) -> None:
+    """Make a log of ten epochs, one with so many statements, with a cosignature, snapshots and a queue."""
     acme = world.holder("acme.example", descriptor("db"), descriptor("search", "search"))
     files = [RowFile.build(random_rows(5)) for _ in range(4)]
     for rows in files[:3]:
@@ -139,7 +179,7 @@ def fill(world: World) -> None:
     world.publish(acme.hold("search", files[0]), files[0])
     world.node.stop()  # writes a snapshot
     world.restart()
-    for _ in range(250):
+    for _ in range(statements):
         one = RowFile.build(random_rows(1))
         world.submit(acme.hold("db", one), one)
     world.step()
@@ -198,8 +238,7 @@ def delete(path: Path) -> None:
 
 
 HARMS = [flip, truncate, empty, lengthen, delete]
-DERIVED = {
-    "checkpoint": ("public/checkpoint", 0, "fsck/checkpoint"),
+TILES = {
     "full tile": ("public/tile/0/000", 0, "fsck/tile"),
     "newest tile": ("public/tile/0/001.p/*", -1, "fsck/tile"),
     "upper tile": ("public/tile/1/000.p/1", 0, "fsck/tile"),
@@ -207,6 +246,11 @@ DERIVED = {
     "full bundle": ("public/tile/entries/000", 0, "fsck/bundle"),
     "newest bundle": ("public/tile/entries/001.p/*", -1, "fsck/bundle"),
     "older partial bundle": ("public/tile/entries/000.p/*", 0, "fsck/partial"),
+}
+DERIVED = {
+    "checkpoint": ("public/checkpoint", 0, "fsck/checkpoint"),
+    "only tile": ("public/tile/0/000.p/22", 0, "fsck/tile"),
+    "only bundle": ("public/tile/entries/000.p/22", 0, "fsck/bundle"),
     "first transition": ("private/transitions/0", 0, "fsck/transition"),
     "transition": ("private/transitions/5", 0, "fsck/transition"),
     "manifest": ("private/snapshots/*/manifest.json", 0, "fsck/snapshot"),
@@ -245,9 +289,9 @@ def named(findings: list[Finding]) -> list[tuple[str, str]]:
     return [(each.code, each.where) for each in findings]
 
 
-def test_what_is_whole_is_clean(stored: Stored) -> None:
+def test_what_is_whole_is_clean(any_stored: Stored) -> None:
     """No finding, in full and quickly; nothing changes, and all there is has been looked at."""
-    before = stored.files()
+    stored, before = any_stored, any_stored.files()
     for quick in (False, True):
         check = Fsck(stored.config, clock=stored.clock, quick=quick)
         assert list(check.run()) == []
@@ -266,7 +310,19 @@ def test_what_follows_from_the_rest_is_found_and_comes_back(
     stored: Stored, pattern: str, nth: int, code: str, harm: Callable[[Path], None]
 ) -> None:
     """By its own code and exact name, once; --repair writes the very bytes again, and then all is clean."""
-    before, path = stored.files(), stored.path(pattern, nth)
+    comes_back(stored, stored.path(pattern, nth), code, harm)
+
+
+@pytest.mark.parametrize(("pattern", "nth", "code", "harm"), cases(TILES))
+def test_tiles_and_bundles_are_found_and_come_back(
+    two_bundles: Stored, pattern: str, nth: int, code: str, harm: Callable[[Path], None]
+) -> None:
+    """Full and partial ones, of every level, likewise."""
+    comes_back(two_bundles, two_bundles.path(pattern, nth), code, harm)
+
+
+def comes_back(stored: Stored, path: Path, code: str, harm: Callable[[Path], None]) -> None:
+    before = stored.files()
     harm(path)
     where = path.relative_to(stored.config.directory).as_posix()
     spoilt = stored.files()
@@ -281,10 +337,11 @@ def test_what_follows_from_the_rest_is_found_and_comes_back(
 
 
 @pytest.mark.parametrize("harm", [truncate, empty, lengthen])
-def test_everything_that_follows_comes_back_at_once(stored: Stored, harm: Callable[[Path], None]) -> None:
+def test_everything_that_follows_comes_back_at_once(two_bundles: Stored, harm: Callable[[Path], None]) -> None:
     """One fault hides no other: all derived files spoilt together are all named, and all come back."""
-    before = stored.files()
-    spoilt = [(code, stored.path(pattern, nth)) for pattern, nth, code in DERIVED.values()]
+    stored, before = two_bundles, two_bundles.files()
+    kinds = {name: case for name, case in {**DERIVED, **TILES}.items() if not name.startswith("only ")}
+    spoilt = [(code, stored.path(pattern, nth)) for pattern, nth, code in kinds.values()]
     for _, path in spoilt:
         harm(path)
 
@@ -319,3 +376,126 @@ def test_what_nothing_else_tells_is_found_and_left_alone(
         assert named(findings) == [(code, where)]
         assert findings[0].severity == "damaged" and not findings[0].repaired
     assert stored.files() == spoilt
+
+
+# --- the database ---
+
+
+def swap_entries(log: Stored) -> None:
+    """Swap two statements whole."""
+    log.sql("UPDATE entries SET position = -1 WHERE position = 8")
+    log.sql("UPDATE entries SET position = 8 WHERE position = 10")
+    log.sql("UPDATE entries SET position = 10 WHERE position = -1")
+
+
+def swap_checkpoints(log: Stored) -> None:
+    """Swap what was signed for two epochs."""
+    third, fourth = (log.value(f"SELECT checkpoint FROM epochs WHERE number = {number}") for number in (3, 4))
+    log.sql("UPDATE epochs SET checkpoint = :c WHERE number = 3", c=fourth)
+    log.sql("UPDATE epochs SET checkpoint = :c WHERE number = 4", c=third)
+
+
+Spoil = Callable[[Stored], None]
+
+
+def sql(*statements: str) -> Spoil:
+    return lambda log: log.sql(*statements)
+
+
+def flipped(table: str, column: str, where: str) -> Spoil:
+    return lambda log: log.flip(table, column, where)
+
+
+COSIGNATURE = [("fsck/cosignature", "cosignatures 22 " + WITNESS)]
+EPOCH = [("fsck/epoch", "epochs 4")]
+REGISTER = [("fsck/register", "register log.example/deletions")]
+# What is done; what is found; whether --repair makes it right. Entries: 6, 8, 10 hold, 12 erases, odd ones are epochs.
+SPOILT: dict[str, tuple[Spoil, list[tuple[str, str]], bool]] = {
+    "entry flipped": (flipped("entries", "entry", "position = 8"), [("fsck/entry", "entries 8")], False),
+    "entry 0 flipped": (flipped("entries", "entry", "position = 0"), [("fsck/entry", "entries 0")], False),
+    "epoch entry flipped": (flipped("entries", "entry", "position = 9"), [("fsck/entry", "entries 9")], False),
+    "entry gone": (sql("DELETE FROM entries WHERE position = 8"), [("fsck/entry", "entries 8")], False),
+    "entry empty": (sql("UPDATE entries SET entry = '' WHERE position = 8"), [("fsck/entry", "entries 8")], False),
+    "entries swapped": (swap_entries, [("fsck/entry", "entries 8"), ("fsck/entry", "entries 10")], False),
+    **{
+        f"{column} of an entry": (
+            sql(f"UPDATE entries SET {column} = {value} WHERE position = 8"), [("fsck/columns", "entries 8")], True
+        )
+        for column, value in {
+            "issuer": "'evil.example'", "stream": "'search'", "about": "'evil.example'", "kind": "'tombstone/1'",
+            "seq": "77", "issued_at": "5", "epoch": "1", "row_count": "6", "rows_root": "NULL",
+        }.items()
+    },
+    "leaf of an entry": (flipped("entries", "leaf", "position = 8"), [("fsck/columns", "entries 8")], True),
+    "row file of an entry": (flipped("entries", "rows_root", "position = 8"), [("fsck/columns", "entries 8")], True),
+    "promise of an entry": (flipped("entries", "promise", "position = 8"), [("fsck/promise", "entries 8")], False),
+    "epoch gone": (sql("DELETE FROM epochs WHERE number = 4"), EPOCH, False),
+    "tree root": (flipped("epochs", "tree_root", "number = 4"), EPOCH, False),
+    "newest tree root": (flipped("epochs", "tree_root", "size = 22"), [("fsck/epoch", "epochs 9")], False),
+    "top root": (flipped("epochs", "top_root", "number = 4"), EPOCH, False),
+    "time of an epoch": (sql("UPDATE epochs SET time = time + 1 WHERE number = 4"), EPOCH, False),
+    "size of an epoch": (sql("UPDATE epochs SET size = size + 1 WHERE number = 4"), EPOCH, False),
+    "checkpoint": (flipped("epochs", "checkpoint", "number = 4"), [("fsck/signature", "epochs 4")], False),
+    "checkpoints swapped": (swap_checkpoints, [("fsck/epoch", "epochs 3"), ("fsck/epoch", "epochs 4")], False),
+    "cosignature": (flipped("cosignatures", "line", "size > 0"), COSIGNATURE, False),
+    "cosignature's time": (
+        sql("UPDATE cosignatures SET time = 5"), COSIGNATURE, False
+    ),
+    "cosignature gone": (sql("DELETE FROM cosignatures"), COSIGNATURE, False),
+    "register": (flipped("register", "checkpoint", "origin <> ''"), REGISTER, False),
+    "register gone": (sql("DELETE FROM register"), REGISTER, False),
+    "another log's register": (
+        sql("INSERT INTO register VALUES ('other.example/log', 'x')"),
+        [("fsck/register", "register other.example/log")], False,
+    ),
+    "name of a party": (sql("UPDATE parties SET name = 'Evil'"), [("fsck/party", "parties acme.example")], True),
+    "party gone": (sql("DELETE FROM parties"), [("fsck/party", "parties acme.example")], True),
+    "party too many": (
+        sql("INSERT INTO parties VALUES ('evil.example', 6, 'holder', 'Evil', 'X', 'operator', 5)"),
+        [("fsck/party", "parties evil.example")], True,
+    ),
+    "party from nowhere": (
+        sql("INSERT INTO parties VALUES ('evil.example', 600, 'holder', 'Evil', 'X', 'operator', 5)"),
+        [("fsck/strays", "parties evil.example")], False,
+    ),
+    "entry too many": (
+        sql("INSERT INTO entries SELECT 600, entry, 'x', issuer, stream, about, kind, seq, issued_at, epoch, "
+            "NULL, NULL, NULL FROM entries WHERE position = 9"),
+        [("fsck/strays", "entries 600")], False,
+    ),
+    "witness ahead": (
+        sql("INSERT INTO witnesses VALUES ('https://north.example', 600, NULL, NULL, 5)"),
+        [("fsck/rolled-back", "witnesses https://north.example")], False,
+    ),
+    **{
+        f"{column} of what is {state}": (flipped("queue", column, f"state = '{state}'"), [("fsck/queue", state)], False)
+        for state, columns in {
+            "pending": ("entry", "leaf", "stream", "rows_root", "promise"), "rows": ("entry", "issuer"),
+            "refused": ("entry", "refusal", "refused_code"),
+        }.items()
+        for column in columns
+    },
+    "no promise": (sql("UPDATE queue SET promise = NULL WHERE state = 'pending'"), [("fsck/queue", "pending")], False),
+    "another time promised": (
+        sql("UPDATE queue SET promise_by = 5 WHERE state = 'pending'"), [("fsck/queue", "pending")], False
+    ),
+    "unknown state": (sql("UPDATE queue SET state = 'lost' WHERE state = 'rows'"), [("fsck/queue", "rows")], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_row_is_found(any_stored: Stored, name: str) -> None:
+    """By its own code, the very row, and nothing else; what follows from the entries comes back, the rest stays."""
+    stored, before = any_stored, any_stored.files()
+    spoil, wanted, repairs = SPOILT[name]
+    ids = {
+        state: stored.value(f"SELECT id FROM queue WHERE state = '{state}'") for state in ("pending", "rows", "refused")
+    }
+    wanted = [(code, f"queue {ids[where]}" if where in ids else where) for code, where in wanted]
+    spoil(stored)
+
+    assert named(stored.check(quick=True)) == wanted
+    found = stored.check(quick=True, repair=Repair())
+    assert named(found) == wanted and [each.repaired for each in found] == [repairs] * len(wanted)
+    assert named(stored.check(quick=True)) == ([] if repairs else wanted)
+    assert stored.files() == before
