@@ -1,9 +1,15 @@
 """`attest operator fsck`: whatever is spoilt is found by name, and what follows from the rest comes back."""
 
 import contextlib
+import itertools
+import json
+import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial, partialmethod
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +17,22 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from attest.cli import main
 from attest.config import Config
 from attest.crypto.keys import SigningKey
+from attest.encoding import sha256
+from attest.errors import Conflict
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.cosignature import cosign_ed25519
 from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, add_witness
 from attest.formats.rows import RowFile
 from attest.fsck import Finding, Fsck, Repair
+from attest.node import Node
 from attest.store import cosigned
 from attest.store.db import Database, metadata
 from tests.postgres import temporary_database
+from tests.service.crashing import Crash
 from tests.world import SimulatedClock, World, descriptor, random_rows
 
 Files = dict[str, bytes]
@@ -44,6 +55,17 @@ class Stored:
         every = (each for each in self.config.directory.rglob("*") if each.is_file())
         return {each.relative_to(self.config.directory).as_posix(): each.read_bytes()
                 for each in every if not each.name.startswith("attest.db")}  # fmt: skip
+
+    def put_back(self, files: Files) -> None:
+        """Make the files these, and no others."""
+        for name in self.files().keys() - files.keys():
+            (self.config.directory / name).unlink()
+        for name, content in files.items():
+            path = self.config.directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for folder in (self.config.directory / "private/snapshots").glob(".new-*"):
+            shutil.rmtree(folder)
 
     def check(self, **how: Any) -> list[Finding]:
         """Check it."""
@@ -499,3 +521,226 @@ def test_a_spoilt_row_is_found(any_stored: Stored, name: str) -> None:
     assert named(found) == wanted and [each.repaired for each in found] == [repairs] * len(wanted)
     assert named(stored.check(quick=True)) == ([] if repairs else wanted)
     assert stored.files() == before
+
+
+# --- files that stand where others should, and such that should not be there ---
+
+
+def test_files_that_were_swapped_are_both_named(two_bundles: Stored) -> None:
+    """What is whole and in the wrong place is found by its place; all of it comes back."""
+    stored, before = two_bundles, two_bundles.files()
+    pairs = [
+        ("public/tile/0/000", "public/tile/1/000.p/1", "tile"),
+        ("public/tile/entries/000", stored.path("public/tile/entries/001.p/*", -1), "bundle"),
+        ("private/transitions/3", "private/transitions/4", "transition"),
+    ]
+    directory, wanted = stored.config.directory, []
+    for first, second, code in pairs:
+        one, other = directory / first, directory / second
+        one_bytes, other_bytes = one.read_bytes(), other.read_bytes()
+        one.write_bytes(other_bytes)
+        other.write_bytes(one_bytes)
+        wanted += [(f"fsck/{code}", each.relative_to(directory).as_posix()) for each in (one, other)]
+    snapshots = directory / "private/snapshots"
+    (snapshots / "7").rename(snapshots / "x")
+    (snapshots / "9").rename(snapshots / "7")
+    (snapshots / "x").rename(snapshots / "9")
+    wanted += [("fsck/snapshot", f"private/snapshots/{number}/manifest.json") for number in (7, 9)]
+
+    assert sorted(named(stored.check(quick=True))) == sorted(wanted)
+    assert all(each.repaired for each in stored.check(repair=Repair()))
+    assert stored.files() == before
+
+
+def test_a_row_file_comes_back_from_elsewhere(stored: Stored, tmp_path: Path) -> None:
+    """From a directory or over HTTP, and only if its root is the one that was signed."""
+    directory = stored.config.directory
+    mirror = tmp_path / "mirror"
+    shutil.copytree(directory / "public", mirror)
+    before, (first, second) = stored.files(), sorted((directory / "public/rows").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    second.unlink()
+    wanted = sorted(("fsck/rows", path.relative_to(directory).as_posix()) for path in (first, second))
+
+    assert sorted(named(stored.check())) == [
+        ("fsck/not-replayed", stored.check()[-1].where), *wanted
+    ]  # fmt: skip
+    liar = tmp_path / "liar"
+    (liar / "rows").mkdir(parents=True)
+    for path in (first, second):
+        (liar / "rows" / path.name).write_bytes((mirror / "rows" / first.name).read_bytes()[::-1])
+    assert not any(each.repaired for each in stored.check(quick=True, repair=Repair(str(liar))))
+    assert stored.path(f"public/rows/{first.name}").read_bytes() != before[f"public/rows/{first.name}"]
+
+    found = stored.check(quick=True, repair=Repair(str(mirror)))
+    assert sorted(named(found)) == wanted and all(each.repaired for each in found)
+    assert stored.files() == before
+    first.unlink()
+    handler = partial(QuietFiles, directory=str(mirror))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            found = stored.check(quick=True, repair=Repair(f"http://127.0.0.1:{server.server_port}"))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert [each.repaired for each in found] == [True]
+    assert stored.files() == before
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves files, and says nothing."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_what_belongs_to_nobody_is_named(stored: Stored) -> None:
+    """Foreign files anywhere, unfinished writes once they are old, evidence; none of it makes a log damaged."""
+    directory = stored.config.directory
+    strange = [
+        "public/robots.txt", "public/tile/0/x000/000", "public/rows/README", "public/rows/" + "ab" * 32,
+        "private/uploads/note", "private/snapshots/7/9/other.npy", "private/transitions/x", "keys/statements.pem.bak",
+    ]  # fmt: skip
+    left = ["public/rows/.new-0123456789abcdef", "private/transitions/.new-0123456789abcdef"]
+    for name in (*strange, *left):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(b"x")
+    evidence = directory / "private/evidence" / f"5-{sha256(b'liar').hex()[:16]}"
+    evidence.parent.mkdir()
+    evidence.write_bytes(b"liar")
+    os.utime(directory / left[0], (5, 5))
+
+    found = stored.check(quick=True)
+    wanted = [*(("fsck/foreign", name) for name in strange), ("fsck/left-over", left[0])]
+    wanted.append(("fsck/evidence", evidence.relative_to(directory).as_posix()))
+    assert sorted(named(found)) == sorted(wanted)
+    assert {each.severity for each in found} == {"notice"}
+    stored.check(quick=True, repair=Repair())
+    assert not (directory / left[0]).exists() and all((directory / name).exists() for name in (*strange, left[1]))
+
+
+def test_keys_that_others_can_read_are_named(stored: Stored) -> None:
+    """A key file, their folder, a key that is another one's."""
+    keys = stored.config.directory / "keys"
+    (keys / "receipts.pem").chmod(0o640)
+    keys.chmod(0o755)
+    other = (keys / "statements.pem").read_bytes()
+    (keys / "note-ed25519.pem").write_bytes(other)
+    assert named(stored.check(quick=True)) == [
+        ("fsck/key-permissions", "keys"),
+        ("fsck/key-permissions", "keys/receipts.pem"),
+        ("fsck/key", "keys/note-ed25519.pem"),
+    ]
+
+
+def test_an_older_database_is_never_repaired_into_a_fork(stored: Stored) -> None:
+    """Restored from a backup, it has fewer entries than are published: that is said, and nothing published changes."""
+    before = stored.files()
+    last = stored.value("SELECT max(number) FROM epochs")
+    size = stored.value(f"SELECT size FROM epochs WHERE number = {last - 1}")
+    stored.sql(
+        "DELETE FROM cosignatures",
+        f"DELETE FROM entries WHERE position >= {size}",
+        f"DELETE FROM epochs WHERE number = {last}",
+        "UPDATE register SET checkpoint = (SELECT checkpoint FROM epochs ORDER BY number DESC LIMIT 1)",
+    )
+    for repair in (None, Repair()):
+        found = stored.check(quick=True, repair=repair)
+        assert ("fsck/rolled-back", "public/checkpoint") in named(found)
+        assert {each.code for each in found} <= {"fsck/rolled-back", "fsck/beyond", "fsck/foreign", "fsck/queue"}
+        assert not any(each.repaired for each in found)
+    assert stored.files() == before
+
+
+def test_nothing_is_repaired_beside_a_service(stored: Stored) -> None:
+    """A check beside a service that works finds nothing; a repair has to wait until it has stopped."""
+    node = Node.open(stored.config, clock=stored.clock)
+    try:
+        stored.clock.advance(3601)
+        assert node.step().epoch is not None
+        before = stored.files()
+        assert stored.check() == []
+        with pytest.raises(Conflict) as refused:
+            stored.check(repair=Repair())
+        assert refused.value.code == "sequencer/lease" and "attest serve" in (refused.value.hint or "")
+        assert stored.files() == before
+    finally:
+        node.leading = True
+        node.stop()
+    assert stored.check(quick=True, repair=Repair()) == []
+
+
+@pytest.mark.parametrize("harm", [truncate, delete])
+def test_a_repair_that_dies_leaves_nothing_half_written(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
+) -> None:
+    """Die at the nth rename, for every n: each file is as it was or as it should be, and the next repair ends it."""
+    good = stored.files()
+    for pattern, nth, _ in DERIVED.values():
+        if "snapshots/*/" not in pattern or "states" in pattern:
+            harm(stored.path(pattern, nth))
+    spoilt = stored.files()
+    renames = {"replace": Path.replace, "rename": Path.rename}
+    for dies_at in itertools.count(1):
+        stored.put_back(spoilt)
+        left = dies_at
+
+        def dying(path: Path, target: Path, how: str = "replace") -> Path:
+            nonlocal left
+            left -= 1
+            if not left:
+                raise Crash
+            return renames[how](path, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", dying)
+            patched.setattr(Path, "rename", partialmethod(dying, how="rename"))
+            with contextlib.suppress(Crash):
+                stored.check(quick=True, repair=Repair())
+        stored.clock.advance(stored.config.lease_s + 1)  # the dead one's lease runs out
+        whole = {name: content for name, content in stored.files().items() if ".new-" not in name}
+        for name, content in whole.items():
+            assert content in (spoilt.get(name), good.get(name)), name
+        if left > 0:
+            break  # no rename left to die at
+        stored.check(quick=True, repair=Repair())
+        whole = {name: content for name, content in stored.files().items() if ".new-" not in name}
+        # A snapshot may go: it only shortens a start.
+        assert whole == {name: content for name, content in good.items() if name in whole}
+        assert all(name.startswith("private/snapshots/") for name in good.keys() - whole.keys())
+    assert dies_at > len([each for each in DERIVED if each != "manifest"]) - 2
+    assert stored.files() == good
+
+
+def test_the_command_says_what_is_wrong_and_exits_by_it(
+    stored: Stored, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0 clean, 3 damaged, 6 repaired, 1 undecided; lines for machines, or JSON."""
+    monkeypatch.setenv("ATTEST_TRANSITIONS_S", str(86_400 * 366))
+    directory = stored.config.directory
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["operator", "fsck", "--dir", str(directory), "--quick", *arguments])
+        return int(ended.value.code or 0), capsys.readouterr().out
+
+    code, said = run()
+    assert code == 0 and said.endswith("result\tclean\n")
+    (directory / "public/robots.txt").write_bytes(b"")
+    code, said = run()
+    assert code == 0 and said.startswith("notice\tfsck/foreign\tpublic/robots.txt\t")
+    flip(tile := stored.path("public/tile/0/000.p/22"))
+    code, said = run("--json")
+    lines = [json.loads(line) for line in said.splitlines()]
+    where = tile.relative_to(directory).as_posix()
+    assert code == 3 and (lines[0]["state"], lines[0]["where"]) == ("derived", where)
+    assert lines[-1]["result"] == "damaged" and lines[-1]["checked"]["entries"] == 22
+    code, said = run("--repair")
+    assert code == 6 and said.startswith(f"repaired\tfsck/tile\t{where}\t") and said.endswith("result\trepaired\n")
+    (directory / "keys/receipts.pem").unlink()
+    assert run("--repair")[0] == 3
+    assert run("--from", "x")[0] == 2
+    stored.sql("UPDATE alembic_version SET version_num = 'other'")
+    assert run()[0] == 1
