@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeAlias
 from attest.audit.entries import TreeCheck
 from attest.audit.facts import Suspicion
 from attest.audit.findings import Finding, Report, Severity
+from attest.audit.lists import PartyLists
 from attest.audit.memory import Memory, Progress
 from attest.audit.source import MAX_CHECKPOINT, Ahead, Counted, Mirror, Source, SourceLog, rows_path
 from attest.collector import uncollected
@@ -82,13 +83,10 @@ def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | 
     """
     counted = Counted(source)
     started = time.monotonic()
-    work = _Audit(counted, order, memory)
+    work = _Audit(counted, order, memory, source if isinstance(source, Mirror) else None)
     report = work.report
-    with contextlib.closing(work):
-        with uncollected(), parallel(min(_PROCESSES, len(os.sched_getaffinity(0)))):
-            work.run()
-        if report.complete and isinstance(source, Mirror):
-            source.finish()
+    with contextlib.closing(work), uncollected(), parallel(min(_PROCESSES, len(os.sched_getaffinity(0)))):
+        work.run()
     report.traffic = {"requests": counted.traffic.requests, "bytes": counted.traffic.bytes}
     report.seconds = time.monotonic() - started
     return keep_all(report, evidence)
@@ -135,7 +133,8 @@ class _Stop(Exception):
 class _Audit:
     """One run."""
 
-    def __init__(self, source: Source, order: Order, memory: Memory | None) -> None:
+    def __init__(self, source: Source, order: Order, memory: Memory | None, mirror: Mirror | None) -> None:
+        self._mirror = mirror
         self._source = source
         self._order = order
         self._memory = memory
@@ -149,6 +148,7 @@ class _Audit:
         self._progress = Progress.empty()
         self._tree: TreeCheck | None = None
         self._rows_total = 0
+        self._lists: PartyLists | None = None
         self.report = Report(self._whole.origin, order.place, order.now)
 
     def close(self) -> None:
@@ -165,10 +165,14 @@ class _Audit:
             self._check_note()
             if self._memory is not None and not self._order.fresh:
                 self._progress = self._memory.load(whole.origin)
+                if self._mirror is not None and self._mirror.size() < self._progress.ledger.size:
+                    # What was checked before is not in the copy.
+                    self._progress = Progress.empty()
             self._check_history()
             tree = self._checked()
             self._check_end(tree)
             report.complete = True
+            self._copy(tree)
             if self._memory is not None:
                 self._memory.verify(self._signed)
         except _Stop:
@@ -180,6 +184,7 @@ class _Audit:
         """Read and replay everything that is new, or all of it if what was kept has rotted."""
         self.report.since = self._progress.ledger.size
         tree = self._read_entries()
+        self._lists = None if self._mirror is None else PartyLists(self._mirror, self._progress.ledger)
         try:
             self._replay(tree)
         except _Stop:
@@ -291,6 +296,8 @@ class _Audit:
             for each in accepted:
                 facts.seen(*each)
                 touched.update(each[3].systems)
+                if self._lists is not None:
+                    self._lists.add(*each[:2])
                 if order.seen is not None:
                     order.seen(*each)
             facts.epoch(ledger, entries=len(entries))
@@ -532,6 +539,13 @@ class _Audit:
                 evidence=self._evidence(refusal, exhibit),
             )
         )
+
+    def _copy(self, tree: TreeCheck) -> None:
+        if self._mirror is None or self._lists is None:
+            return
+        ends = [tree.shown(at) for at in (0, self._whole.size - 1)]
+        self._lists.finish(self._signed, self._progress.ledger, ends)
+        self._mirror.finish()
 
     def _report_facts(self) -> None:
         report, ledger = self.report, self._progress.ledger

@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from attest.encoding import Hash
 from attest.errors import Malformed, Unavailable
+from attest.formats.checkpoint import SignedCheckpoint
 from attest.merkle.tiles import FULL, Tile, entries_path, parse_bundle, tile_path
 from attest.store.blobs import DirectoryBlobs
 from attest.transport import MAX_BUNDLE, LogClient
@@ -108,7 +109,7 @@ class Mirror:
         if path == "checkpoint":
             self._checkpoint = self._source.read(path, most)
             return self._checkpoint
-        found = self._kept(path)
+        found = self.kept(path)
         if found is None:
             found = self._source.read(path, most)
             # A transition proof is kept for a day, and by nobody after that.
@@ -118,7 +119,7 @@ class Mirror:
 
     def forget(self, path: str) -> bool:
         """See `Source`."""
-        if self._kept(path) is None:
+        if self.kept(path) is None:
             return False
         self._blobs.delete([path])
         return True
@@ -130,10 +131,21 @@ class Mirror:
     def finish(self) -> None:
         """Publish the copy: the checkpoint, once everything it implies is there."""
         if self._checkpoint is not None:
-            self._blobs.replace("checkpoint", self._kept("checkpoint"), self._checkpoint)
+            self.write("checkpoint", self._checkpoint)
 
-    def _kept(self, path: str) -> bytes | None:
+    def size(self) -> int:
+        """Return of how many entries the copy is."""
+        found = self.kept("checkpoint")
+        return 0 if found is None else SignedCheckpoint.parse(found).checkpoint.size
+
+    def kept(self, path: str) -> bytes | None:
+        """Return a file of the copy."""
         return self._blobs.get(path)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Put a file into the copy, in place of the one there is."""
+        if (old := self.kept(path)) != content:
+            self._blobs.replace(path, old, content)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from attest.errors import Conflict, Unavailable
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}(?:/[a-z0-9][a-z0-9._-]{0,127}){0,15}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(?:/[a-z0-9][a-z0-9._-]{0,254}){0,15}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = ".new-"
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import cbor2
+
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, PolicyLog
@@ -38,6 +40,17 @@ def publish(operator: Operator, directory: Path, signed: SignedCheckpoint | None
         write(directory / "rows" / root.hex(), rows)
     write(directory / "checkpoint", signed.encode())
     return directory
+
+
+def party_list(operator: Operator, party: str) -> list[tuple[int, bytes]]:
+    """The entries that a party issued and those about it, by a slow look at all of them."""
+    found = []
+    for position, entry in enumerate(operator.entries):
+        message = cbor2.loads(entry).value
+        claims, payload = cbor2.loads(message[0])[15], cbor2.loads(message[2])
+        if claims[1] == f"https://{party}" or payload.get("about") == party:
+            found.append((position, entry))
+    return found
 
 
 def spell(index: int) -> str:

@@ -7,20 +7,23 @@ import pytest
 from attest.audit.audit import Order, audit
 from attest.audit.findings import Report
 from attest.audit.memory import Memory
-from attest.audit.source import DirectorySource, Mirror
+from attest.audit.party import audit_party
+from attest.audit.source import DirectorySource, Mirror, Source
+from attest.formats.holder import encode_list, list_path
 from attest.ledger.evidence import Evidence
-from tests.audit.published import policy, publish, write
+from tests.audit.published import party_list, policy, publish, write
 from tests.ledger.log import ORIGIN, rows_of
-from tests.witness.lies import ACME, Operator, stage
+from tests.witness.lies import ACME, BETA, Operator, stage
 
 
 def look(directory: Path, state: Path | None = None, mirror: Path | None = None, **order) -> Report:
     """Audit a directory, and check that each finding's evidence is found again from its file alone."""
-    source = DirectorySource(directory)
+    source: Source = DirectorySource(directory)
+    source = source if mirror is None else Mirror(source, mirror)
     asked = Order(policy(), str(directory), order.pop("now", 0), live=False, **order)
     evidence = directory.parent / "evidence"
     if state is None:
-        report = audit(source if mirror is None else Mirror(source, mirror), asked, None, evidence)
+        report = audit(source, asked, None, evidence)
     else:
         with Memory.open(state) as memory:
             report = audit(source, asked, memory, evidence)
@@ -87,6 +90,33 @@ def test_a_mirror_is_audited_without_the_log(tmp_path):
     assert look(copy).outcome == "clean"
     for path in (each for each in place.rglob("*") if each.is_file()):
         assert (copy / path.relative_to(place)).read_bytes() == path.read_bytes()
+
+
+def test_a_mirror_begun_late_is_whole(tmp_path):
+    """What was checked before, and is not in the copy, is read again."""
+    operator = Operator(stage().copy())
+    place, copy, state = publish(operator, tmp_path / "log"), tmp_path / "copy", tmp_path / "state"
+    assert look(place, state).outcome == "clean"
+    assert look(place, state, copy).since == 0
+    assert look(place, state, copy).since == len(operator.entries)
+    assert look(copy).outcome == "clean"
+
+
+def test_a_mirror_has_the_lists_of_all_parties(tmp_path):
+    """Made again from what was checked, also where it grows: the same that a log publishes."""
+    log = stage().copy()
+    operator = Operator(log)
+    place, copy, state = tmp_path / "log", tmp_path / "copy", tmp_path / "state"
+    for n in range(100, 104):
+        log.hold(ACME, "db", rows_of(n))
+        log.epoch()
+        operator.publish(log.proofs[-1])
+        assert look(publish(operator, place), state, copy).outcome == "clean"
+        for party in (ACME, BETA):
+            report = audit_party(DirectorySource(copy), Order(policy(), "copy", 0), party, None, None)
+            assert (report.outcome, report.checked["entries"]) == ("clean", len(party_list(operator, party)))
+            width = len(party_list(operator, party))
+            assert (copy / list_path(party, 0, width)).read_bytes() == encode_list(party_list(operator, party))
 
 
 def test_two_histories_are_found(tmp_path):

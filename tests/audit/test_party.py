@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cbor2
 import pytest
 
 from attest.audit.audit import Order
@@ -14,7 +13,7 @@ from attest.ledger.epoch import Ledger
 from attest.ledger.evidence import Evidence
 from attest.merkle import tree
 from tests import reference
-from tests.audit.published import policy, publish, write
+from tests.audit.published import party_list, policy, publish, write
 from tests.ledger import model as slow
 from tests.ledger.log import rows_of
 from tests.witness.lies import ACME, BETA, Operator, head, stage
@@ -32,17 +31,6 @@ def party_proof(operator: Operator, ledger: Ledger, party: str) -> bytes:
         ledger.top.prove(ledger.parties[party].key()).encode(),
         tuple((each.encode(), ledger.descriptors[party, each.system].encode()) for each in ledger.systems_of(party)),
     ).encode()
-
-
-def party_list(operator: Operator, party: str) -> list[tuple[int, bytes]]:
-    """The entries that a party issued and those about it, by a slow look at all of them."""
-    found = []
-    for position, entry in enumerate(operator.entries):
-        message = cbor2.loads(entry).value
-        claims, payload = cbor2.loads(message[0])[15], cbor2.loads(message[2])
-        if claims[1] == f"https://{party}" or payload.get("about") == party:
-            found.append((position, entry))
-    return found
 
 
 def publish_party(operator: Operator, place: Path, party: str = ACME, listed=None) -> Path:
