@@ -258,3 +258,13 @@ def _check_count(encoded: bytes, at: int, members: int) -> None:
 
 def _clip(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
+
+
+def printable(text: str) -> str:
+    """Spell out what a terminal or a page would obey, and line ends: text of others stays where it is put."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -18,7 +18,7 @@ from attest.audit.lists import PartyLists
 from attest.audit.memory import Memory, Progress
 from attest.audit.source import MAX_CHECKPOINT, Ahead, Counted, Mirror, Source, SourceLog, rows_path
 from attest.collector import uncollected
-from attest.encoding import Hash
+from attest.encoding import Hash, sha256
 from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.checkpoint import SignedCheckpoint, verify_log_signatures
 from attest.formats.policy import Policy, PolicyVerdict
@@ -103,7 +103,10 @@ def _kept(finding: Finding, directory: Path) -> Finding:
     if finding.evidence is None:
         return finding
     place = keep(finding.evidence, directory, _MAX_KEPT)
-    return replace(finding, kept=None if place is None else str(place))
+    if place is None:
+        return finding
+    encoded = place.read_bytes()
+    return replace(finding, kept=str(place), kept_sha256=sha256(encoded).hex(), kept_bytes=len(encoded))
 
 
 _Accepted: TypeAlias = tuple[int, Statement, RowFile | None, Effects]

@@ -85,7 +85,9 @@ class Facts:
     kinds: dict[str, int] = field(default_factory=dict)
     keys: list[list[Any]] = field(default_factory=list)  # [position, party, kid hex, use, "added" or "revoked"]
     admitted: dict[str, int] = field(default_factory=dict)  # "party kid" → position of the entry that admitted the key
-    parties: dict[str, list[Any]] = field(default_factory=dict)  # id → [position, role, name, legal id, how checked]
+    parties: dict[str, list[Any]] = field(
+        default_factory=dict
+    )  # id → [position, role, name, legal id, how checked, when]
     ended: list[str] = field(default_factory=list)
     far: list[list[Any]] = field(default_factory=list)  # [position, party, system, erased_at − epoch time]
     far_count: int = 0
@@ -106,7 +108,14 @@ class Facts:
             case Hold() | Tombstone() if rows is not None:
                 self._rows(position, statement, rows, effects)
             case Party():
-                about = [position, payload.role, payload.name, payload.legal_id, payload.check_method]
+                about = [
+                    position,
+                    payload.role,
+                    payload.name,
+                    payload.legal_id,
+                    payload.check_method,
+                    payload.check_time,
+                ]
                 self.parties[payload.id] = about
                 for new in payload.keys:
                     self._key(position, payload.id, crypto_keys.thumbprint(new.key), new.use, "added")
@@ -247,6 +256,7 @@ class Facts:
                     "name": about[2],
                     "legal_id": about[3],
                     "checked_by": about[4],
+                    "checked_at": about[5],
                     "ended": party in self.ended,
                 }
                 for party, about in sorted(self.parties.items())

@@ -4,9 +4,12 @@ Spec: docs/spec/audit.md.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from attest import __version__
+from attest.encoding import sha256
+from attest.formats.policy import Policy
 from attest.ledger.evidence import Evidence
 
 Severity = Literal["lie", "contradiction", "fault", "missing"]
@@ -39,6 +42,8 @@ class Finding:
     found: str | None = None
     evidence: Evidence | None = None  # None: nobody else can see it, or the log does not serve what would show it
     kept: str | None = None  # the file that has the evidence
+    kept_sha256: str = ""  # of that file, hex
+    kept_bytes: int = 0
 
     def shown(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -53,8 +58,32 @@ class Finding:
             "rows": list(self.rows),
             "expected": self.expected,
             "found": self.found,
-            "evidence": self.kept,
+            "evidence": None
+            if self.kept is None
+            else {"file": self.kept, "sha256": self.kept_sha256, "bytes": self.kept_bytes},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom the auditor trusted."""
+
+    file: str  # the policy file's name
+    sha256: str  # its digest, hex
+    log_keys: tuple[str, ...]  # vkeys
+    witnesses: tuple[str, ...]  # "name vkey"
+    quorum: str | None
+
+    @classmethod
+    def of(cls, policy: Policy, file: str, encoded: bytes) -> "Trust":
+        """Return what a policy file, of that name and content, trusts."""
+        logs = tuple(log.verifier.encode() for log in policy.logs)
+        witnesses = tuple(f"{witness.name} {witness.verifier.encode()}" for witness in policy.witnesses)
+        return cls(file, sha256(encoded).hex(), logs, witnesses, policy.quorum)
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
 
 
 @dataclass(slots=True)
@@ -82,6 +111,8 @@ class Report:
     facts: Mapping[str, Any] = field(default_factory=dict)
     proven: list[str] = field(default_factory=list)
     eyes: list[str] = field(default_factory=lambda: list(EYES))
+    auditor: str | None = None  # who audited, in their own words
+    trust: Trust | None = None
 
     @property
     def outcome(self) -> str:
@@ -98,6 +129,9 @@ class Report:
             "origin": self.origin,
             "place": self.place,
             "audited_at": self.audited_at,
+            "auditor": self.auditor,
+            "software": f"attest-deletion {__version__}",
+            "policy": None if self.trust is None else self.trust.shown(),
             "scope": {"kind": self.scope, "party": self.party, "system": self.system},
             "checkpoint": {
                 "size": self.size,

@@ -7,19 +7,24 @@ from pathlib import Path
 
 import click
 
+from attest.audit import words
 from attest.audit.audit import Order, audit
-from attest.audit.findings import Report
+from attest.audit.charts import SERIES
+from attest.audit.findings import Report, Trust
 from attest.audit.memory import Memory
+from attest.audit.page import page
 from attest.audit.party import audit_party
 from attest.audit.source import DirectorySource, HttpSource, Mirror, Source
+from attest.audit.words import moment
 from attest.cli import output
-from attest.cli.verify import moment, read_file
+from attest.cli.verify import read_file, refuse_existing, write_new
 from attest.errors import Malformed
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.policy import Policy
 from attest.transport import LogClient
 
 EXIT = {"clean": output.OK, "found": output.REFUTED, "incomplete": output.UNDECIDED}
+_SYSTEMS = 20  # on a terminal
 
 
 @click.command("audit")
@@ -57,6 +62,12 @@ EXIT = {"clean": output.OK, "found": output.REFUTED, "incomplete": output.UNDECI
 @click.option("--holder", help="audit this party alone, without fetching the rest")
 @click.option("--system", help="with --holder: of its systems, fetch the row files of this one alone")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="files read at a time")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="write the report for people to a new file, which needs nothing else and prints well",
+)
+@click.option("--auditor", metavar="TEXT", help="who audits, as the report says")
 @click.option("--json", "as_json", is_flag=True, help="print the whole report as JSON")
 def command(
     place: str,
@@ -69,6 +80,8 @@ def command(
     holder: str | None,
     system: str | None,
     workers: int,
+    html: Path | None,
+    auditor: str | None,
     as_json: bool,
 ) -> int:
     """Recompute a log, at URL or in DIRECTORY, from its entries and row files, trusting nobody.
@@ -76,8 +89,11 @@ def command(
     Exit codes: 0 nothing was found, 1 something could not be checked, 2 usage, 3 found: every finding names a file of
     evidence for `attest verify`; 5 not anchored.
     """  # fmt: skip
+    if html is not None:
+        refuse_existing(html)
     try:
-        policy = Policy.parse(read_file(policy_file, 1 << 20))
+        encoded = read_file(policy_file, 1 << 20)
+        policy = Policy.parse(encoded)
         others = [SignedCheckpoint.parse(read_file(path, 1 << 20)) for path in checkpoints]
     except Malformed as error:
         raise click.UsageError(f"{error.code}: {error.message}") from None
@@ -89,22 +105,20 @@ def command(
         raise click.UsageError("--holder looks at one head: it goes without --state, --mirror and --checkpoint")
     live = place.startswith(("http://", "https://"))
     with _source(place, policy, live=live) as source, output.bars() as watch:
-        if holder is not None:
-            order = Order(policy, place, int(time.time()), workers=workers, watch=watch)
-            report = audit_party(source, order, holder, system, evidence or Path("attest-evidence"))
-            return _answer(report, as_json=as_json)
+        order = Order(policy, place, int(time.time()), others, live, workers, again, watch)
         if mirror is not None:
             source = Mirror(source, mirror)
-        order = Order(policy, place, int(time.time()), others, live, workers, again, watch)
-        if state is None:
+        if holder is not None:
+            report = audit_party(source, order, holder, system, evidence or Path("attest-evidence"))
+        elif state is None:
             report = audit(source, order, None, evidence or Path("attest-evidence"))
         else:
             with Memory.open(state) as memory:
                 report = audit(source, order, memory, evidence or memory.evidence)
-    return _answer(report, as_json=as_json)
-
-
-def _answer(report: Report, *, as_json: bool) -> int:
+    report.auditor = auditor
+    report.trust = Trust.of(policy, policy_file.name, encoded)
+    if html is not None:
+        write_new(html, page(report).encode(), mode=0o644)
     if as_json:
         output.json(report.shown())
     else:
@@ -124,8 +138,9 @@ def _source(place: str, policy: Policy, *, live: bool) -> Iterator[Source]:
 
 
 def explain(report: Report) -> None:
-    """Print a report: lines for machines on stdout, sentences for people on stderr."""
+    """Print a report: lines for machines on stdout, sentences for people on stderr, what was found first."""
     output.line(report.outcome, report.origin, report.size, report.root)
+    output.say(words.verdict(report))
     for finding in report.findings:
         entries = ",".join(map(str, finding.entries)) or "-"
         output.line("finding", finding.severity, finding.code, entries, finding.kept or "-")
@@ -133,7 +148,7 @@ def explain(report: Report) -> None:
         if finding.expected is not None:
             output.say(f"   found {finding.found}, expected {finding.expected}")
         if finding.kept is not None:
-            output.say(f"   evidence for everybody: attest verify {finding.kept} --policy …")
+            output.say(f"   evidence for everybody: {words.command(finding.kept, report)}")
     checked = report.checked
     output.say(
         f"checked: {checked['entries']} entries, {checked['epochs']} epochs, {checked['row_files']} row files with"
@@ -144,7 +159,26 @@ def explain(report: Report) -> None:
     if report.existed_by is not None:
         seen = ", ".join(report.witnesses)
         output.say(f"existed by {moment(report.existed_by)}, cosigned by {seen}")
+    _explain_facts(report)
     for each in report.proven:
         output.say(f"proven: {each}")
-    for each in report.eyes:
+    for each in words.to_look_at(report):
         output.say(f"not proven, look yourself: {each}")
+
+
+def _explain_facts(report: Report) -> None:
+    output.say("facts:")
+    output.table(words.summary(report.facts))
+    systems = report.facts.get("systems", [])
+    if not systems:
+        return
+    lines = [("party", "system", *SERIES, "mean time to tombstone", "")]
+    for system in systems[:_SYSTEMS]:
+        mean = system["hold_to_tombstone"]["mean_s"]
+        counts = (f"{system[name]:,}" for name in SERIES)
+        remarks = ", ".join(words.system_remarks(system))
+        lines.append((system["party"], system["system"], *counts, "-" if mean is None else words.span(mean), remarks))
+    output.say("systems:")
+    output.table(lines)
+    if len(systems) > _SYSTEMS:
+        output.say(f"   and {len(systems) - _SYSTEMS:,} more: --html or --json")

@@ -1,12 +1,13 @@
 """The only place that prints, and the only one that knows exit codes. Machines read stdout, people stderr."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from json import dumps
 from typing import Any
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from attest.encoding import printable as printable
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Untrusted
 
 OK = 0
@@ -39,16 +41,6 @@ def exit_code(error: AttestError) -> int:
     if isinstance(error, (Malformed, Refuted, Conflict)):
         return REFUTED
     return NOT_ANCHORED if isinstance(error, Untrusted) else UNDECIDED
-
-
-def printable(text: str) -> str:
-    """Spell out what a terminal would obey, and line ends: text of others stays within its line."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else _spelled(c) for c in text)
-
-
-def _spelled(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _settle() -> None:
@@ -79,6 +71,21 @@ def say(message: str) -> None:
     """Tell a person something."""
     _settle()
     click.echo(f"attest: {printable(message)}", err=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> None:
+    """Tell a person a table: columns aligned, those of numbers to the right."""
+    shown = [[printable(cell) for cell in row] for row in rows]
+    columns = list(zip(*shown, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    # The first row may be a heading.
+    numbers = [all(cell[:1].isdigit() or cell in ("", "-") for cell in column[1:] or column) for column in columns]
+    for row in shown:
+        cells = (
+            (" " * (width - cell_len(cell)) + cell) if right else cell + " " * (width - cell_len(cell))
+            for cell, width, right in zip(row, widths, numbers, strict=True)
+        )
+        say(("   " + "  ".join(cells)).rstrip())
 
 
 def error(problem: AttestError) -> None:
