@@ -79,6 +79,18 @@ def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:
     run(folder, commands_of("docs/guides/verifying.md", port))
 
 
+def test_the_commands_for_auditors_work(folder: Path, port: int) -> None:
+    """The auditor's guide runs on the tour's log: all is well, and the damage that it does itself is found."""
+    (folder / "policy").write_bytes((folder / "log/policy").read_bytes())
+    run(folder, commands_of("docs/guides/auditing.md", port))
+
+    said = (folder / "said").read_text()
+    assert said.count("\nclean\tlog.example/deletions") == 6
+    assert "finding\tfault\tserved/rows" in said
+    assert "refuted\tfound/" in said
+    assert "A. Auditor, Example Audit Ltd" in (folder / "first.html").read_text()
+
+
 def test_the_commands_for_operators_work(tmp_path: Path) -> None:
     """The operator's guide runs in an empty folder, the service until the end."""
     process = run(tmp_path, commands_of("docs/guides/operator.md", free_port()))
@@ -119,7 +131,10 @@ def test_every_setting_is_in_the_operators_guide() -> None:
 
 def test_no_page_has_commands_that_nothing_runs() -> None:
     """A page with `sh` blocks is run here, or by the test that it names below."""
-    here = {"README.md", *(f"docs/guides/{name}.md" for name in ("verifying", "operator", "witness", "keys"))}
+    here = {
+        "README.md",
+        *(f"docs/guides/{name}.md" for name in ("verifying", "auditing", "operator", "witness", "keys")),
+    }
     run_elsewhere = {"docs/guides/holder.md": "tests/holder"}
     pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
     shown = {page for page in pages if SHELL.search((ROOT / page).read_text())}
