@@ -54,7 +54,10 @@ class Memory:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.directory = directory
         self._db = Database(f"sqlite:///{directory}/audit.db", "auditor")
-        self._db.migrate()
+        try:
+            self._db.check_schema()
+        except Unavailable:
+            self._db.migrate()
         self._stores: dict[str, MapStore] = {}
 
     @classmethod

@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 
@@ -183,6 +180,11 @@ class Vault:
         with self.engine.begin() as connection:
             if _version(connection) == HEAD:
                 return
+            # Imported where it is used: it takes a third of a second, and most commands find the vault as it should be.
+            from alembic import command
+            from alembic.config import Config
+            from alembic.util import CommandError
+
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection

@@ -10,10 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -27,11 +23,15 @@ _MIGRATE = {
     "auditor": "attest audit",
 }
 
+HEADS = {"service": "0002", "witness": "witness_0001", "auditor": "auditor_0001"}
+"""The newest revision of each schema in migrations/."""
+
 Transaction: TypeAlias = sa.Connection
 
 metadata = sa.MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
 )
+_VERSION = sa.Table("alembic_version", sa.MetaData(), sa.Column("version_num", sa.Text))  # Alembic's own
 _Big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite counts up only its INTEGER
 
 # Statements on their way into the log, and those that were refused.
@@ -185,16 +185,23 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to this version's, from any older one or from nothing."""
+        # Imported where it is used: it takes a third of a second, and most commands only look at the version.
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(resources("migrations") / self._schema).replace("%", "%%"))
         with self.write() as transaction:
-            config = _alembic(self._schema)
             config.attributes["connection"] = transaction
             command.upgrade(config, "head")
 
     def check_schema(self) -> None:
         """Raises `Unavailable`: `store/schema`, the schema is older or newer than this version's."""
+        want = HEADS[self._schema]
         with self.read() as transaction:
-            found = MigrationContext.configure(transaction).get_current_revision()
-        want = ScriptDirectory.from_config(_alembic(self._schema)).get_current_head()
+            found = None
+            if sa.inspect(transaction).has_table(_VERSION.name):
+                found = transaction.execute(sa.select(_VERSION.c.version_num)).scalar_one_or_none()
         if found != want:
             raise Unavailable(
                 "store/schema",
@@ -213,12 +220,6 @@ def insert_if_new(transaction: Transaction, table: sa.Table, values: dict[str, A
     insert = sqlite.insert if transaction.dialect.name == "sqlite" else postgresql.insert
     statement = insert(table).values(values).on_conflict_do_nothing().returning(*table.primary_key.columns)
     return transaction.execute(statement).first() is not None
-
-
-def _alembic(schema: str) -> AlembicConfig:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(resources("migrations") / schema).replace("%", "%%"))
-    return config
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

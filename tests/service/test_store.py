@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from attest.config import Config, write_config
 from attest.crypto.keys import SigningKey
 from attest.errors import AttestError, Conflict, Malformed, Unavailable, Untrusted
 from attest.merkle import tiles, tree
+from attest.resources import resources
 from attest.store import register
 from attest.store.blobs import DirectoryBlobs
-from attest.store.db import Database, metadata
+from attest.store.db import HEADS, Database, metadata
 from attest.store.keyfiles import LogKeys, read_key_file, write_key_file
 from attest.store.lease import Lease
 from attest.store.tiles import read_file, reader, stored_root, write_tiles
@@ -71,7 +74,7 @@ def test_half_written_files_of_dead_writers_go(blobs: DirectoryBlobs) -> None:
     assert blobs.get("uploads/aa") == b"whole"
 
 
-@pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "A", "a\n", "a b", "ä", "a" * 200])
+@pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "A", "a\n", "a b", "ä", "a" * 256])
 def test_no_name_leaves_the_directory(blobs: DirectoryBlobs, name: str) -> None:
     """A wrong one is a programmer's mistake."""
     with pytest.raises(ValueError):
@@ -318,3 +321,11 @@ def test_a_transaction_that_fails_leaves_nothing(db: Database) -> None:
         raise ZeroDivisionError
     with db.read() as transaction:
         assert register.read(transaction, "log") is None
+
+
+@pytest.mark.parametrize("schema", HEADS)
+def test_the_newest_revisions_are_known(schema: str) -> None:
+    """What a database is compared with is what migrating leads to."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(resources("migrations") / schema))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEADS[schema]
