@@ -141,13 +141,14 @@ _current: Workers | None = None
 
 @contextlib.contextmanager
 def parallel(processes: int) -> Iterator[None]:
-    """Let state maps hash with so many processes, this one included, until the block ends. Not to be nested.
+    """Let state maps hash with so many processes, this one included, until the block ends.
 
-    Roots, proofs and errors are the same with any number.
+    Roots, proofs and errors are the same with any number. Inside another such block it changes nothing.
     """
     global _current
     if _current is not None:
-        raise RuntimeError("state maps have their worker processes already")
+        yield
+        return
     workers = Workers(processes - 1) if processes > 1 else None
     _current = workers
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from attest.statemap import StateMap, hash_worker, parallel
 from attest.statemap.hashing import hash_rows
-from attest.statemap.workers import Workers
+from attest.statemap.workers import Workers, hash_in_parallel
 from tests.statemap.test_statemap import some_states
 
 
@@ -111,9 +111,19 @@ def test_a_map_is_the_same_map_with_workers():
     assert hash_rows(rows).tobytes() == expected(rows)
 
 
+def test_a_block_inside_another_has_the_workers_of_the_outer_one():
+    """And does not end them."""
+    rows = some_rows(600, 65)
+    with parallel(2):
+        with parallel(3):
+            pass
+        assert hash_in_parallel(rows).tobytes() == expected(rows)
+    assert hash_in_parallel(rows) is None
+
+
 _PARENT = """
 import os, sys, numpy
-from attest.statemap.workers import Workers
+from attest.statemap.workers import Workers, hash_in_parallel
 workers = Workers(2)
 workers.hash_rows(numpy.zeros((4096, 65), numpy.uint8))
 print(*(process.pid for process in workers._processes), flush=True)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-MODULES = ("trees", "vrf", "statemap", "verify", "holder", "service", "witness", "state_witness", "witnessing")
+MODULES = ("trees", "vrf", "statemap", "audit", "verify", "holder", "service", "witness", "state_witness", "witnessing")
 
 
 def main(names: list[str]) -> int:
