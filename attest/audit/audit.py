@@ -190,8 +190,8 @@ class _Audit:
         self._lists = None if self._mirror is None else PartyLists(self._mirror, self._progress.ledger)
         try:
             self._replay(tree)
-        except _Stop:
-            # Nobody is accused because of our own disk.
+        except (_Stop, IndexError, ValueError):
+            # Nobody is accused because of our own disk; and over maps that are out of order we may stumble anywhere.
             if not self.report.since or self._memory is None or self._memory.check(self._whole.origin):
                 raise
             self.report.findings.clear()

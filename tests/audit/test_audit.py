@@ -1,5 +1,6 @@
 """Honest logs are clean; an audit begun again goes on where it was."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,30 @@ def test_two_histories_are_found(tmp_path):
     assert finding.code == "log/fork"
     assert finding.kept is not None
     assert Evidence.parse(Path(finding.kept).read_bytes()).signed.checkpoint.origin == ORIGIN
+
+
+def test_nobody_is_accused_because_of_our_own_disk(tmp_path):
+    """A bit flips in what was kept of the maps: where it matters, the audit begins anew; nothing is found."""
+    log = stage().copy()
+    operator = Operator(log)
+    place, state = tmp_path / "log", tmp_path / "state"
+    log.hold(ACME, "db", rows_of(*range(100, 140)))
+    log.epoch()
+    operator.publish(log.proofs[-1])
+    assert look(publish(operator, place), state).outcome == "clean"
+    log.tombstone(ACME, "db", rows_of(*range(100, 140)))
+    log.epoch()
+    operator.publish(log.proofs[-1])
+    publish(operator, place)
+    kept = max(state.rglob("maps/*/*"), key=lambda path: path.stat().st_size)
+    anew = 0
+    for at in range(0, kept.stat().st_size, 500):
+        own = tmp_path / str(at)
+        shutil.copytree(state, own)
+        content = bytearray(kept.read_bytes())
+        content[at] ^= 1
+        (own / kept.relative_to(state)).write_bytes(content)
+        report = look(place, own)
+        assert (report.outcome, report.findings) == ("clean", [])
+        anew += not report.since
+    assert anew >= 3
