@@ -230,6 +230,24 @@ LIES: dict[str, tuple[str, Callable[[Model], None]]] = {
     "another rule set": ("epoch/rules", head(ORIGIN, rules={"name": "attest-rules/2", "digest": bytes(32)})),
 }
 
+# The same for epochs that are wrong themselves: the code, and the fields that are other ones.
+EPOCHS: dict[str, tuple[str, Callable[[Log], dict[str, object]]]] = {
+    "a number too low": ("rule/epoch-number", lambda log: {"number": log.epoch_fields()["number"] - 1}),
+    "a number too high": ("rule/epoch-number", lambda log: {"number": log.epoch_fields()["number"] + 1}),
+    "the time of the last": ("rule/epoch-time", lambda log: {"time": log.time - 1}),
+    "the root of the last": ("epoch/old-root", lambda log: {"root": log.committed.top_root()}),
+    "the root of an earlier one": ("rule/epoch-root", lambda log: {"root": log.ledger.previous.payload.root[::-1]}),
+    "no root": ("rule/epoch-root", lambda log: {"root": bytes(32)}),
+}
+
+
+def lying_epoch(log, lie) -> bytes:
+    """The proof of an epoch that commits a state which does not follow; it shows the heads that it commits."""
+    after = log.model.copy()
+    lie(after)
+    epoch = log.sign_epoch(root=after.top_root())
+    return log.force(epoch=epoch.entry, after=after)
+
 
 # --- an operator who publishes whatever its keys have signed ---
 

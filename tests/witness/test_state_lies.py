@@ -14,16 +14,8 @@ from tests.ledger.log import ORIGIN
 from tests.ledger.model import Key
 from tests.vectors import generate_ledger
 from tests.witness.conftest import Open
-from tests.witness.lies import LIES, Operator, busy
+from tests.witness.lies import EPOCHS, LIES, Operator, busy, lying_epoch
 from tests.witness.statewitness import StateWitness
-
-
-def lying_epoch(log, lie) -> bytes:
-    """The proof of an epoch that commits a state which does not follow; it shows the heads that it commits."""
-    after = log.model.copy()
-    lie(after)
-    epoch = log.sign_epoch(root=after.top_root())
-    return log.force(epoch=epoch.entry, after=after)
 
 
 @pytest.fixture
@@ -124,16 +116,6 @@ def test_an_entry_against_the_rules_is_refused_by_its_name(witness, n, way):
     assert isinstance(error, Refuted | Malformed)
     assert error.code == code
     check_kept(found, code)
-
-
-EPOCHS = {
-    "a number too low": ("rule/epoch-number", lambda log: {"number": log.epoch_fields()["number"] - 1}),
-    "a number too high": ("rule/epoch-number", lambda log: {"number": log.epoch_fields()["number"] + 1}),
-    "the time of the last": ("rule/epoch-time", lambda log: {"time": log.time - 1}),
-    "the root of the last": ("epoch/old-root", lambda log: {"root": log.committed.top_root()}),
-    "the root of an earlier one": ("rule/epoch-root", lambda log: {"root": log.ledger.previous.payload.root[::-1]}),
-    "no root": ("rule/epoch-root", lambda log: {"root": bytes(32)}),
-}
 
 
 @pytest.mark.parametrize("name", EPOCHS)

@@ -50,7 +50,10 @@ class Contradiction:
             for shown, statement, row in zip(self.statements, statements, self.rows, strict=True)
         ]
         before = None if self.epoch is None else (self.epoch.position, Statement.parse(self.epoch.entry))
-        return Sight(CONTRADICTIONS.get(code, _no_contradiction)(told, before), committed=True)
+        refusal = CONTRADICTIONS.get(code, _no_contradiction)(told, before)
+        # Nothing here shows that the record was not collected anew in between.
+        word = refusal.code == "holder/went-on"
+        return Sight(refusal, committed=not word, word=word)
 
     def identity(self) -> list[Any]:
         """See `Exhibit`."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self
 
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor
-from attest.errors import AttestError, Malformed, Refuted, Unavailable
+from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint, log_verifiers, verify_log_signatures
+from attest.formats.note import NoteVerifier
+from attest.formats.rows import rows_root
 from attest.formats.statement import Epoch, Log, Statement
 from attest.ledger.evidence.exhibit import Shown, Sight, many_hashes, members, one_hash, shaped
 from attest.ledger.evidence.notes import FORK
@@ -14,6 +16,8 @@ from attest.ledger.transition import Anchor, parse_transition, verify_transition
 from attest.merkle.tree import Frontier, leaf_hashes, verify_consistency
 
 NO_EPOCH = "log/no-epoch"
+# What is wrong with entries, or with what they lead to. All else is wrong with a proof, which nobody has signed.
+_SIGNED: Final = frozenset({"rule", "epoch", "signature", "key"})
 
 _EPOCH: Final = {
     "anchor": (list, type(None)), "epoch": int, "transition": (bytes, type(None)), "rows": list,
@@ -40,7 +44,9 @@ class BadEpoch:
     def look(self, signed: SignedCheckpoint, code: str) -> Sight:
         """See `Exhibit`."""
         refusal, after = self._refuse(signed, code)
-        return Sight(refusal, committed=refusal.code == code and self._is_committed(signed.checkpoint, code, after))
+        committed = refusal.code == code and self._is_committed(signed.checkpoint, code, after)
+        # Nobody has signed where the witness stood, and a proof that starts there is no better.
+        return Sight(refusal, committed, word=refusal.code == FORK)
 
     def _refuse(self, signed: SignedCheckpoint, code: str) -> tuple[AttestError, Anchor | None]:
         """Return the refusal, and where the epoch would have led, as far as that can be said."""
@@ -50,7 +56,7 @@ class BadEpoch:
             if last is None or is_epoch(last.entry):
                 return Refuted("none", "the last entry is not shown, or is an epoch"), None
             return no_epoch(whole.size), None
-        if self.transition is None and code.startswith("genesis/"):
+        if code.startswith("genesis/"):
             first = next((each.entry for each in self.shown if each.position == 0), b"")
             payload = Statement.parse(first).payload
             genesis = Anchor(payload if isinstance(payload, Log) else None, 0, ZERO, None)
@@ -63,7 +69,8 @@ class BadEpoch:
             return self._forked(self.anchor), self.anchor
         try:
             after = verify_transition(self.transition, self.anchor, self._row_file)
-            check_genesis(signed, after)
+        except Unavailable:
+            raise  # whoever cannot decide refutes nobody
         except AttestError as error:
             return error, end_of(self.transition, self.anchor)
         return self._forked(after), after
@@ -88,14 +95,23 @@ class BadEpoch:
         if after is None or self.root is None or self.path is None:
             return False
         verify_consistency(after.size, self.root, whole.size, whole.root, self.path)
-        if code == FORK:
-            return True
+        if code == FORK or not self._is_signed(code):
+            return False
         shown = {each.position: each.entry for each in self.shown}
         if self.anchor.previous is not None:
             genesis = Statement.parse(shown.get(0, b"")).payload
             if shown.get(self.anchor.size - 1) != self.anchor.previous.entry or genesis != self.anchor.genesis:
                 return False
         return after.root == self.root
+
+    def _is_signed(self, code: str) -> bool:
+        """Tell whether the code is about the entries of the proof, and not about the proof."""
+        if code.startswith("rows/"):
+            # No statement is wrong because of bytes that it does not name.
+            return all(rows_root(rows) == root for root, rows in self.rows.items())
+        if code.partition("/")[0] in _SIGNED or code == "statement/size":
+            return True
+        return any(_fault(entry) == code for entry in parse_transition(self.transition or b"")["entries"])
 
     def identity(self) -> list[Any]:
         """See `Exhibit`."""
@@ -126,6 +142,9 @@ class BadEpoch:
         if found["anchor"] is not None:
             size, root, previous, genesis = members(found["anchor"], int, bytes, bytes, bytes)
             anchor = Anchor(Log.parse(decode_cbor(genesis)), size, one_hash(root), Statement.parse(previous))
+            if not is_epoch(previous):
+                # Behind any other entry nothing is committed, and an honest entry would be against the rules.
+                raise Malformed("evidence/format", "an anchor stands behind an epoch")
         return cls(
             anchor=anchor,
             epoch=found["epoch"],
@@ -158,10 +177,26 @@ def check_genesis(signed: SignedCheckpoint, anchor: Anchor) -> None:
     genesis, origin = anchor.genesis, signed.checkpoint.origin
     if genesis is None or genesis.origin != origin:
         raise Refuted("genesis/origin", f"entry 0 is not log/1 of {origin}")
+    verifiers = log_verifiers(origin, genesis.note_ed25519, genesis.note_mldsa44)
+    # Each by itself: anybody can add a line that does not verify.
+    if not any(_has_signed(each, signed) for each in verifiers):
+        raise Refuted("genesis/keys", "the checkpoint is signed by no key that entry 0 names")
+
+
+def _has_signed(verifier: NoteVerifier, signed: SignedCheckpoint) -> bool:
     try:
-        verify_log_signatures(signed, log_verifiers(origin, genesis.note_ed25519, genesis.note_mldsa44))
-    except AttestError:
-        raise Refuted("genesis/keys", "the checkpoint is signed by no key that entry 0 names") from None
+        return bool(verify_log_signatures(signed, [verifier]))
+    except (Refuted, Untrusted):
+        return False
+
+
+def _fault(entry: bytes) -> str | None:
+    """Return the code under which an entry is no statement; None if it is one."""
+    try:
+        Statement.parse(entry)
+    except Malformed as error:
+        return error.code
+    return None
 
 
 def is_epoch(entry: bytes) -> bool:

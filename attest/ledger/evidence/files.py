@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Self
 from attest.encoding import Hash
 from attest.errors import Malformed, Refuted
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
-from attest.formats.rows import RowFile
+from attest.formats.rows import RowFile, rows_root
 from attest.formats.statement import Hold, Statement, Tombstone
 from attest.ledger.evidence.exhibit import Shown, Sight, many_hashes, one_hash, shaped
 from attest.merkle.tiles import FULL, entries_path, parse_bundle, tile_path
@@ -155,6 +155,8 @@ def rows_wrong(position: int, payload: Hold | Tombstone, served: bytes | None) -
     try:
         RowFile.parse(served).check(payload.count, payload.root)
     except (Malformed, Refuted) as error:
+        if rows_root(served) == payload.root:
+            return Refuted("none", f"{name} is the one that is named, and the statement is wrong: {error.message}")
         return Refuted("served/rows", f"{name} is another file: {error.message}")
     return Refuted("none", f"{name} is right")
 

@@ -35,12 +35,14 @@ class BadNote:
 
     def weigh(self, signed: SignedCheckpoint, policy: Policy) -> Sight:
         """Check the checkpoint under the policy."""
+        # Anybody can leave a signature out.
         try:
             weighed = policy.check(signed)
         except (Refuted, Untrusted) as error:
-            return Sight(error, committed=False)
+            return Sight(error, committed=False, word=isinstance(error, Untrusted))
         if not weighed.quorum:
-            return Sight(Untrusted("checkpoint/quorum", "the policy's quorum of witnesses is not met"), committed=False)
+            missing = Untrusted("checkpoint/quorum", "the policy's quorum of witnesses is not met")
+            return Sight(missing, committed=False, word=True)
         return Sight(Refuted("none", "the policy takes this checkpoint"), committed=False)
 
     @classmethod

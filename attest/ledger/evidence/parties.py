@@ -8,6 +8,7 @@ from attest.encoding import Hash
 from attest.errors import AttestError, Refuted, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.holder import PartyProof, parse_list
+from attest.formats.rows import rows_root
 from attest.ledger.evidence.exhibit import Sight, members, one_hash, shaped
 from attest.ledger.holder import replay_party
 
@@ -40,7 +41,9 @@ class BadParty:
             raise
         except AttestError as error:
             # A list is what somebody says that the log has served; whatever the right list leads to, is committed.
-            return Sight(error, committed=error.code.partition("/")[0] in ("rule", "epoch", "rows"))
+            # No statement is wrong because of bytes that it does not name.
+            named = all(rows_root(rows) == root for root, rows in self.rows.items())
+            return Sight(error, committed=named and error.code.partition("/")[0] in ("rule", "epoch", "rows"))
         return Sight(Refuted("none", f"{self.party} holds together"), committed=True)
 
     def _row_file(self, root: Hash) -> bytes:
