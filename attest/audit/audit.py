@@ -22,8 +22,8 @@ from attest.encoding import Hash, sha256
 from attest.errors import AttestError, Malformed, Refuted, Unavailable, Untrusted
 from attest.formats.checkpoint import SignedCheckpoint, verify_log_signatures
 from attest.formats.policy import Policy, PolicyVerdict
-from attest.formats.rows import ROW, RowFile, prove_row
-from attest.formats.statement import Epoch, Hold, Statement, Tombstone
+from attest.formats.rows import ROW, RowFile, prove_row, rows_root
+from attest.formats.statement import MAX_ROWS, Epoch, Hold, Statement, Tombstone
 from attest.ledger.claims import Departure
 from attest.ledger.epoch import Ledger
 from attest.ledger.evidence import Evidence
@@ -216,7 +216,8 @@ class _Audit:
         try:
             weighed = policy.check(self._signed)
         except (Refuted, Untrusted) as error:
-            self._find(error, "lie", BadNote())
+            # Whoever serves a note may have changed its lines: that is no word of the log.
+            self._find(error, "fault", BadNote())
             raise _Stop from None
         self._weigh(weighed)
         if self._whole.size < 2:
@@ -336,13 +337,16 @@ class _Audit:
             if position - begin > MAX_EPOCH:
                 raise Unavailable("audit/limit", f"an epoch of more than {MAX_EPOCH} entries")
         rows: dict[Hash, bytes | None] = {}
-        sizes = {root: size for (_, root), size in wanted if root is not None}
+        sizes: dict[Hash, int] = {}  # several statements may name one file, and some may say less than it has
+        for (_, root), size in wanted:
+            if root is not None:
+                sizes[root] = max(size, sizes.get(root, 0))
 
         def read(item: tuple[int, Hash | None]) -> bytes:
             root = item[1]
             if root is None:
                 return b""
-            return self._source.read(rows_path(root), max(ROW, sizes[root])) or b""
+            return self._row_file(root, sizes[root]) or b""
 
         for (position, root), content in self._ahead.each(wanted, read):
             if root is not None:
@@ -387,6 +391,13 @@ class _Audit:
                     self._check_genesis(tree, after)
                 return after, accepted
 
+    def _row_file(self, root: Hash, most: int) -> bytes | None:
+        """Return what is served as a row file; None for nothing, zeros in place of one longer than `most` bytes."""
+        try:
+            return self._source.read(rows_path(root), most) or None
+        except Malformed:
+            return bytes(most + 1)
+
     def _look_again(
         self, tree: TreeCheck, start: int, entries: Sequence[bytes], rows: dict[Hash, bytes | None]
     ) -> bool:
@@ -409,11 +420,18 @@ class _Audit:
             if wrong.code == "none":
                 continue
             if served is not None and self._source.forget(path):
-                served = rows[payload.root] = self._source.read(path, payload.count * ROW)
+                served = rows[payload.root] = self._row_file(payload.root, payload.count * ROW)
                 wrong = rows_wrong(position, payload, served)
                 if wrong.code == "none":
                     again = True
                     continue
+            if served is not None and len(served) > payload.count * ROW:
+                # Longer than it is said to be: is that who serves it, or who signed?
+                served = self._row_file(payload.root, MAX_ROWS * ROW) or served
+                if rows_root(served) == payload.root:
+                    rows[payload.root] = served
+                    continue
+                served = served[: payload.count * ROW + 1]
             severity: Severity = "missing" if served is None else "fault"
             party = statement.issuer.removeprefix("https://")
             evidence = self._evidence(wrong, BadRows(tree.shown(position), served))

@@ -3,6 +3,7 @@
 Entries are kept in a temporary file, so that a log of any size is read once and takes no memory.
 """
 
+import contextlib
 import tempfile
 from array import array
 from collections.abc import Callable, Sequence
@@ -17,9 +18,19 @@ from attest.formats.checkpoint import SignedCheckpoint
 from attest.ledger.evidence import Evidence
 from attest.ledger.evidence.exhibit import Shown
 from attest.ledger.evidence.files import BadFile, BadTree, other_tree, served_wrong, verify_subtree
-from attest.merkle.tiles import FULL, Tile, TileBuilder, entries_path, parse_bundle, tile_path, tile_reader
-from attest.merkle.tree import Frontier, inclusion_path, leaf_hashes
+from attest.merkle.tiles import (
+    FULL,
+    Tile,
+    TileBuilder,
+    encode_bundle,
+    entries_path,
+    parse_bundle,
+    tile_path,
+    tile_reader,
+)
+from attest.merkle.tree import Frontier, inclusion_path, leaf_hash, leaf_hashes
 from attest.served import Asked, ServedTree
+from attest.transport import MAX_BUNDLE
 
 _BUNDLE: Final = 100_000  # bytes, about
 _MAX_TREE: Final = 1 << 22  # entries whose hashes are kept as evidence
@@ -73,6 +84,7 @@ class TreeCheck:
         self._whole = signed.checkpoint
         self._frontier = frontier
         self._wrong: dict[Tile, tuple[bytes | None, bytes]] = {}  # what was served, and what is right
+        self._wrong_parts: list[tuple[int, int, bytes, int, Hash]] = []  # bundles: index, width, served, place, truth
         self.builder = TileBuilder(edges, frontier.size)
         self.entries = Entries(frontier.size)
         self.findings: list[Finding] = []
@@ -83,7 +95,9 @@ class TreeCheck:
         bundles = [(index, _BUNDLE) for index in range(first, -(-whole.size // FULL))]
         for index, encoded in ahead.each(bundles, self._encoded):
             start, width = index * FULL, min(FULL, whole.size - index * FULL)
-            entries = self._parse(index, width, encoded)[max(0, self._frontier.size - start) :]
+            entries = self._parse(index, width, encoded)
+            self._compare_parts(index, entries)
+            entries = entries[max(0, self._frontier.size - start) :]
             leaves = leaf_hashes(entries)
             self._frontier = self._frontier.append(leaves)
             self.entries.append(entries)
@@ -147,8 +161,23 @@ class TreeCheck:
             if part is not None and part != right[: 32 * narrow]:
                 self._wrong[level, index, narrow] = part, right[: 32 * narrow]
 
+    def _compare_parts(self, index: int, entries: Sequence[bytes]) -> None:
+        """Remember a partial form of a bundle that has other entries."""
+        for narrow in self._source.widths(entries_path(index)):
+            path = entries_path(index, narrow)
+            part = self._source.read(path, MAX_BUNDLE) if narrow < len(entries) else None
+            if part is not None and part != encode_bundle(entries[:narrow]):
+                place = 0
+                with contextlib.suppress(Malformed):
+                    found = parse_bundle(part, narrow)
+                    place = next(n for n in range(narrow) if found[n] != entries[n])
+                self._wrong_parts.append((index, narrow, part, place, leaf_hash(entries[place])))
+
     def _report_tiles(self) -> None:
         """The entries are right, so what differs from them is wrong."""
+        for index, width, part, place, truth in self._wrong_parts:
+            path = self._subtree_path(0, index * FULL + place)
+            self._keep(BadFile(None, index, width, part, place, truth, path))
         for tile, (served, right) in self._wrong.items():
             name = tile_path(*tile)
             if served is None:

@@ -91,7 +91,7 @@ class Facts:
     ended: list[str] = field(default_factory=list)
     far: list[list[Any]] = field(default_factory=list)  # [position, party, system, erased_at − epoch time]
     far_count: int = 0
-    epochs: list[list[int]] = field(default_factory=list)  # [position, time] of those that followed an entry
+    epochs: list[list[int]] = field(default_factory=list)  # [position, time] of those around an entry
     last_epoch: list[int] = field(default_factory=lambda: [0, 0])
     gaps: list[list[int]] = field(default_factory=list)  # [from, to]: the longest times without a statement
     silences: list[list[int]] = field(default_factory=list)  # [from, to]: without an epoch for longer than promised
@@ -139,12 +139,14 @@ class Facts:
         if self.last_epoch[1] and time - self.last_epoch[1] > ledger.limits.silence:
             self.silences.append([self.last_epoch[1], time])
             self.silences = sorted(self.silences, key=lambda gap: gap[0] - gap[1])[:_KEPT]
-        self.last_epoch = [position, time]
+        before, self.last_epoch = self.last_epoch, [position, time]
         if entries == 1:
             return
         if self.epochs:
             self.gaps.append([self.epochs[-1][1], time])
             self.gaps = sorted(self.gaps, key=lambda gap: gap[0] - gap[1])[:_GAPS]
+        if before[1] and self.epochs[-1:] != [before]:
+            self.epochs.append(before)  # a quiet one: these entries came after it
         self.epochs.append([position, time])
 
     def touched(self, ledger: "Heads", names: Sequence[tuple[str, str]]) -> None:
@@ -228,13 +230,14 @@ class Facts:
 
     def _around(self, position: int) -> tuple[int, int]:
         """Return the time of the last epoch before a position, and of the first after it; 0 where there is none."""
+        if position > self.last_epoch[0]:
+            return self.last_epoch[1], self.last_epoch[1]
         at = bisect_right(self.epochs, [position, 0])
-        before = self.epochs[at - 1][1] if at else 0
-        after = self.epochs[at][1] if at < len(self.epochs) else self.last_epoch[1]
-        return before, after
+        after = self.epochs[at] if at < len(self.epochs) else self.last_epoch
+        return self.epochs[at - 1][1] if at else 0, after[1]
 
     def epoch_before(self, position: int) -> int | None:
-        """Return the position of the last epoch before a position that followed an entry."""
+        """Return the position of the last epoch before an entry; None if there is none."""
         at = bisect_right(self.epochs, [position, 0])
         return self.epochs[at - 1][0] if at else None
 
