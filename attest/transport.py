@@ -244,7 +244,11 @@ class LogClient:
 
     def checkpoint(self) -> Checkpoint:
         """Fetch the newest checkpoint. Raises as `believe`."""
-        return self.believe(SignedCheckpoint.parse(self._read("checkpoint").content))
+        return self.believe(self.signed_checkpoint())
+
+    def signed_checkpoint(self) -> SignedCheckpoint:
+        """Fetch the newest checkpoint with its signatures, of which none is verified yet."""
+        return SignedCheckpoint.parse(self._read("checkpoint").content)
 
     def genesis(self) -> Log:
         """Return entry 0, proven: it names the log's keys."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "prove": ("attest.cli.prove", "prove", "fetch the proof for a keepsake, without the company", "holder"),
     "certificate": ("attest.cli.prove", "certificate", "fetch a deletion certificate for a keepsake", "holder"),
     "holder": ("attest.cli.holder", "holder", "commit what is held, sign what is erased", "holder"),
+    "sample": ("attest.cli.sample", "sample", "audit a sample that neither side can steer", "audit"),
     "operator": ("attest.cli.operator", "operator", "create and run a log", "server"),
     "witness": ("attest.cli.witness", "witness", "run a witness, which cosigns logs", "server"),
     "audit": ("attest.cli.audit", "command", "recompute a log from entries and row files, trusting nobody", "audit"),

@@ -78,7 +78,8 @@ def holder() -> None:
     """Commit what is held, sign what is erased, prove both."""
 
 
-def _passphrase(file: Path | None) -> bytes | None:
+def passphrase_of(file: Path | None) -> bytes | None:
+    """Return the passphrase of keys: of the file, or of ATTEST_PASSPHRASE; None for keys in the clear."""
     value = os.environ.get("ATTEST_PASSPHRASE")
     if file is not None:
         return read_passphrase(file)
@@ -94,7 +95,7 @@ def _with_holder(command: Callable[Concatenate[Holder, P], R]) -> Callable[..., 
         options = click.get_current_context().obj or {}
         with ExitStack() as stack:
             bars = stack.enter_context(output.bars())
-            opened = Holder.at(directory, passphrase=_passphrase(passphrase_file), progress=bars, **options)
+            opened = Holder.at(directory, passphrase=passphrase_of(passphrase_file), progress=bars, **options)
             return command(stack.enter_context(opened), *args, **kwargs)
 
     return _DIR(_PASSPHRASE(run))
@@ -124,7 +125,7 @@ def init(
     """Create keys, settings and the vault. Never runs over existing ones."""
     settings = Settings(party, name, legal_id, origin, url, vault)
     options = click.get_current_context().obj or {}
-    Holder.init(directory, settings, policy.read_bytes(), passphrase=_passphrase(passphrase_file), **options)
+    Holder.init(directory, settings, policy.read_bytes(), passphrase=passphrase_of(passphrase_file), **options)
     output.say(f"{party} is set up in {directory}")
     output.say("copy keys/ to a safe place now: a lost VRF key cannot be replaced (docs/guides/holder.md#backups)")
     output.say("next: attest holder join")
