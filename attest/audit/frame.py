@@ -13,7 +13,6 @@ Spec: docs/spec/sample.md#frames.
 import hashlib
 import heapq
 import hmac
-import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
@@ -23,17 +22,16 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from attest.audit.opened import PART, OpenedTree
 from attest.crypto import locators
 from attest.encoding import Hash
 from attest.errors import Conflict, Malformed, Refuted
 from attest.formats.sample import MAX_POPULATION
-from attest.merkle.tree import Frontier, Subtree, inclusion_path, leaf_hash, root, subtree_reader, verify_inclusion
+from attest.merkle.tree import leaf_hash, verify_inclusion
 
 FORMAT: Final = "attest-frame/1"
 MAX_LOCATOR: Final = 512  # bytes, more than any type allows
 _SORTED: Final = 500_000  # locators sorted in memory at a time
-_LEVEL: Final = 12  # leaves are kept in parts of 2^12
-_PART: Final = 1 << _LEVEL
 _HEAD: Final = re.compile(rb"attest-frame/1 ([0-9a-f]{64})\n")
 
 
@@ -46,31 +44,29 @@ class Frame:
     rows: dict[int, tuple[str, bytes]]  # position → (locator, opening)
 
 
-def write_frame(path: Path, found: Iterable[str], secret: bytes) -> int:
-    """Write the frame of these canonical locators, in any order, repeats dropped; return how many there are.
+def write_frame(path: Path, found: Iterable[str], secret: bytes) -> None:
+    """Write the frame of these canonical locators, in any order, repeats dropped.
 
-    Sorts on disk, beside `path`: nothing of it lies where others can read.
+    Sorts on disk, in a folder beside `path` that nobody else can read, and that is gone afterwards.
 
     Raises:
         Conflict: `file/exists`.
-        Malformed: `sample/frame`, there is nothing in it; `locator/…`.
+        Malformed: `sample/frame`, there is nothing in it, or too much; `locator/…`.
     """
     if path.exists():
         raise Conflict("file/exists", f"{path} exists", hint="name another file, or move this one away")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent)))
-        parts: list[Iterable[bytes]] = []
+        parts: list[BinaryIO] = []
         lines = (locators.parse(each).encode().encode() + b"\n" for each in found)
-        while part := sorted(set(islice(lines, _SORTED))):
-            if len(part) < _SORTED and not parts:
-                parts.append(part)
-                break
+        while part := list(islice(lines, _SORTED)):
             spilled = stack.enter_context((folder / str(len(parts))).open("w+b"))
-            spilled.writelines(part)
+            spilled.writelines(sorted(set(part)))
             spilled.seek(0)
             parts.append(spilled)
         count, last = 0, b""
-        with open(os.open(folder / "frame", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:  # noqa: PTH123
+        sorted_path = folder / "frame"
+        with sorted_path.open("xb") as target:
             target.write(f"{FORMAT} {secret.hex()}\n".encode())
             for line in heapq.merge(*parts):
                 if line != last:
@@ -78,8 +74,8 @@ def write_frame(path: Path, found: Iterable[str], secret: bytes) -> int:
                     count, last = count + 1, line
         if not 0 < count <= MAX_POPULATION:
             raise Malformed("sample/frame", f"{count} locators, want 1 to {MAX_POPULATION}")
-        os.link(folder / "frame", path)
-    return count
+        sorted_path.chmod(0o600)
+        sorted_path.rename(path)
 
 
 def read_frame(path: Path, wanted: Collection[int] = ()) -> Frame:
@@ -88,12 +84,9 @@ def read_frame(path: Path, wanted: Collection[int] = ()) -> Frame:
     Raises:
         Malformed: `sample/frame`, not a frame, not ascending, or without a wanted row; `locator/…`.
     """
-    kept: dict[int, list[Hash]] = {}
-    shown: dict[int, str] = {}
-    roots: list[Hash] = []
-    parts = {position >> _LEVEL for position in wanted}
+    tree = OpenedTree(wanted)
     positions = frozenset(wanted)
-    frontier = Frontier.empty()
+    shown: dict[int, str] = {}
     leaves: list[Hash] = []
     with path.open("rb") as file:
         secret = _secret(file)
@@ -101,32 +94,17 @@ def read_frame(path: Path, wanted: Collection[int] = ()) -> Frame:
             if position in positions:
                 shown[position] = locator
             leaves.append(leaf_hash(_salt(secret, position) + locator.encode()))
-            if len(leaves) == _PART:
-                if position >> _LEVEL in parts:
-                    kept[position >> _LEVEL] = leaves
-                frontier = frontier.append(leaves)
-                roots.append(root(leaves))
+            if len(leaves) == PART:
+                tree.append(leaves)
                 leaves = []
-    frontier = frontier.append(leaves)
-    kept[len(roots)] = leaves
-    if not frontier.size or len(shown) != len(positions):
-        raise Malformed("sample/frame", f"{frontier.size} rows, and not all that are asked for")
-    top = subtree_reader(roots)
-    below = {part: subtree_reader(each) for part, each in kept.items()}
-
-    def read(subtrees: Iterable[Subtree]) -> list[Hash]:
-        return [
-            top([(level - _LEVEL, index)])[0]
-            if level >= _LEVEL
-            else below[index >> (_LEVEL - level)]([(level, index & ((1 << (_LEVEL - level)) - 1))])[0]
-            for level, index in subtrees
-        ]
-
+    tree.append(leaves)
+    if not tree.size or len(shown) != len(positions):
+        raise Malformed("sample/frame", f"{tree.size} rows, and not all that are asked for")
     rows = {
-        position: (locator, _salt(secret, position) + b"".join(inclusion_path(position, frontier.size, read)))
-        for position, locator in shown.items()
+        position: (shown[position], _salt(secret, position) + opening)
+        for position, opening in tree.open(positions).items()
     }
-    return Frame(frontier.size, frontier.root(), rows)
+    return Frame(tree.size, tree.root(), rows)
 
 
 def verify_row(locator: str, opening: bytes, position: int, count: int, frame: Hash) -> None:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from attest.audit.opened import OpenedTree
 from attest.encoding import Hash
 from attest.errors import Malformed, Refuted
 from attest.formats.checkpoint import Checkpoint
@@ -38,7 +39,7 @@ class Population:
 
     count: int
     root: Hash  # RFC 6962, over the rows
-    rows: dict[int, bytes]  # position → row, where asked for
+    rows: dict[int, tuple[bytes, bytes]]  # position → (row, path), where asked for
 
 
 def read_population(
@@ -68,7 +69,7 @@ def read_population(
     total = sum(payload.count for payload in statements)
     wanted_sorted = np.array(sorted(wanted), dtype=np.int64)
     found: dict[int, bytes] = {}
-    frontier = Frontier.empty()
+    tree = OpenedTree(wanted)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="attest-sample-")))
         buckets = _spill(log, statements, folder, stack, progress, total)
@@ -77,16 +78,17 @@ def read_population(
             spilled = _load(bucket)
             read += len(spilled)
             rows = _folded(spilled, erased=erased)
-            start, end = frontier.size, frontier.size + len(rows)
+            start, end = tree.size, tree.size + len(rows)
             low, high = np.searchsorted(wanted_sorted, (start, end))
             for position in wanted_sorted[low:high].tolist():
                 found[position] = rows[position - start].tobytes()
             encoded = rows.tobytes()
-            frontier = frontier.append(leaf_hashes(encoded[at : at + ROW] for at in range(0, len(encoded), ROW)))
+            tree.append(leaf_hashes(encoded[at : at + ROW] for at in range(0, len(encoded), ROW)))
             progress("rows counted", read, total)
     if len(found) != len(frozenset(wanted)):
-        raise Malformed("sample/population", f"a drawn position is not below {frontier.size}")
-    return Population(frontier.size, frontier.root(), found)
+        raise Malformed("sample/population", f"a drawn position is not below {tree.size}")
+    paths = tree.open(found)
+    return Population(tree.size, tree.root(), {position: (row, paths[position]) for position, row in found.items()})
 
 
 def _statements(

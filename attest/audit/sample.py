@@ -19,6 +19,7 @@ from attest.formats.keepsake import Keepsake
 from attest.formats.policy import Policy
 from attest.formats.sample import FAILED, GOOD, MILLION, Answer, Beacon, Plan, Result
 from attest.ledger.verify import Question, SystemResult, Verdict, verify
+from attest.merkle.tree import leaf_hash, verify_inclusion
 
 COLUMNS: Final = ("draw", "position", "index", "commitment", "locator", "opening", "inspected", "note")
 INSPECTED: Final = ("", "absent", "present")
@@ -39,7 +40,7 @@ class Draw:
     position: int
     row: bytes = b""  # backward and erased: index and commitment
     locator: str = ""
-    opening: bytes = b""  # forward: what puts the locator under the frame's root
+    opening: bytes = b""  # what puts the row, or the frame's locator, under the plan's root
     inspected: str = ""
     note: str = ""
 
@@ -51,9 +52,9 @@ def draws_of(plan: Plan, beacon: Beacon) -> list[Draw]:
     return [Draw(number, position) for number, position in enumerate(positions, 1)]
 
 
-def with_rows(draws: Iterable[Draw], rows: Mapping[int, bytes]) -> list[Draw]:
-    """Fill in what stands at each position: index and commitment."""
-    return [replace(each, row=rows[each.position]) for each in draws]
+def with_rows(draws: Iterable[Draw], rows: Mapping[int, tuple[bytes, bytes]]) -> list[Draw]:
+    """Fill in what stands at each position, index and commitment, and its path."""
+    return [replace(each, row=rows[each.position][0], opening=rows[each.position][1]) for each in draws]
 
 
 def with_frame(draws: Iterable[Draw], rows: Mapping[int, tuple[str, bytes]]) -> list[Draw]:
@@ -139,6 +140,11 @@ def _check_cell(cell: str, number: int) -> None:
 # --- answers ---
 
 
+def answer_name(plan: Plan, each: Draw) -> str:
+    """Return the name of the file that answers a draw, beside the worksheet."""
+    return f"{each.number}.{'keepsake' if plan.direction == 'backward' else 'bundle'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What became of a draw, and why."""
@@ -188,8 +194,9 @@ def judge(
         answer_to: the file that answers a draw, None if there is none: a lookup bundle, or for `backward` a keepsake.
 
     Raises:
-        Refuted: `sample/positions`, the worksheet is not the draw; `sample/fork`, an answer is under another root for
-            the plan's checkpoint: keep both; and as `draws_of`.
+        Refuted: `sample/positions`, the worksheet is not the draw; `sample/row`, what it shows does not stand there;
+            `sample/fork`, an answer is under another root for the plan's checkpoint: keep both; and as `draws_of`.
+        Malformed: `sample/worksheet`.
     """
     redrawn = draws_of(plan, beacon)
     if [(each.number, each.position) for each in draws] != [(each.number, each.position) for each in redrawn]:
@@ -197,6 +204,7 @@ def judge(
     check = {"forward": _held, "backward": _opened, "erased": _erased}[plan.direction]
     judged = []
     for each in draws:
+        _check_row(plan, each)
         encoded = answer_to(each)
         try:
             if encoded is None:
@@ -211,16 +219,30 @@ def judge(
     return judged
 
 
+def _check_row(plan: Plan, each: Draw) -> None:
+    """Check that what the worksheet shows is what was drawn, and not what somebody would rather answer for."""
+    forward = plan.direction == "forward"
+    if forward and (each.row or each.inspected or bool(each.locator) != bool(each.opening)):
+        raise Malformed(
+            "sample/worksheet",
+            f"draw {each.number}: a forward draw has no index, is not inspected, and has a locator with its opening",
+        )
+    try:
+        if not forward:
+            path = [each.opening[at : at + 32] for at in range(0, len(each.opening), 32)]
+            verify_inclusion(leaf_hash(each.row), each.position, plan.count, plan.root, path)
+        elif each.locator:
+            verify_row(each.locator, each.opening, each.position, plan.count, plan.root)
+    except AttestError as error:
+        raise Refuted(
+            "sample/row", f"draw {each.number}: what is shown does not stand at position {each.position}: {error.code}"
+        ) from None
+
+
 def _held(plan: Plan, each: Draw, encoded: bytes, trust: Trust) -> None:
     """Check that a row of the frame was held at the plan's checkpoint."""
-    if not each.locator or not each.opening:
-        raise _Bad("unanswered", "the worksheet has no locator and opening")
-    if each.row or each.inspected:
-        raise Malformed("sample/worksheet", f"draw {each.number}: a forward draw has no index and is not inspected")
-    try:
-        verify_row(each.locator, each.opening, each.position, plan.count, plan.root)
-    except AttestError as error:
-        raise _Bad("other", error.code) from None
+    if not each.locator:
+        raise _Bad("unanswered", "the worksheet has no locator")
     _, found = _state(plan, each.locator, encoded, trust)
     if found.result != "held":
         raise _Bad("not-held", found.result)
@@ -287,8 +309,9 @@ def _opened(plan: Plan, each: Draw, encoded: bytes, trust: Trust) -> None:
         raise _Bad("unanswered" if isinstance(error, Malformed) else "refuted", error.code) from None
     if commitment.index(plan.holder, plan.system, beta) != each.row[:32]:
         raise _Bad("other", "the keepsake is of another index")
-    hold = next((hold for hold in keepsake.holds if hold.system == plan.system), None)
-    if hold is None or hold.bundle.rows[0].commitment != each.row[32:]:
+    held = (hold for hold in keepsake.holds if hold.system == plan.system)
+    hold = next((hold for hold in held if hold.bundle.rows[0].commitment == each.row[32:]), None)
+    if hold is None:
         raise _Bad("other", "the keepsake is of another commitment")
     if fault := keepsake.fault(hold):
         raise _Bad("refuted", fault)

@@ -50,11 +50,11 @@ _PASSPHRASE = click.option(
     help="a file with the passphrase of the keys; or ATTEST_PASSPHRASE",
 )
 _SYSTEM = click.option("--system", required=True, help="the id of a registered system")
-_FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), help="of the source; by default its name tells")
-_TEMPLATE = click.option(
+FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), help="of the source; by default its name tells")
+TEMPLATE = click.option(
     "--locator", "template", help="makes the locator from the fields of a record: email:{mail}, sha256:{sha256}"
 )
-_REGION = click.option("--region", help="country of national phone numbers: GB")
+REGION = click.option("--region", help="country of national phone numbers: GB")
 _REJECTS = click.option(
     "--rejects",
     "rejects_file",
@@ -86,7 +86,7 @@ def passphrase_of(file: Path | None) -> bytes | None:
     return value.encode() if value else None
 
 
-def _with_holder(command: Callable[Concatenate[Holder, P], R]) -> Callable[..., R]:
+def with_holder(command: Callable[Concatenate[Holder, P], R]) -> Callable[..., R]:
     """Open the holder of --dir for a command, with a progress bar."""
 
     @wraps(command)
@@ -133,7 +133,7 @@ def init(
 
 @holder.command()
 @click.option("-o", "--output", "target", type=_PATH, default="join.json", show_default=True)
-@_with_holder
+@with_holder
 def join(company: Holder, target: Path) -> None:
     """Write the request with which the log's operator admits you."""
     request = company.join_request()
@@ -167,7 +167,7 @@ def systems() -> None:
 @click.option("--retention", help="the retention rule, in words")
 @click.option("--backup-cycle", type=Duration(), help="after this, erased data is gone from the backup")
 @click.option("--processor-log", help="the origin of the log that the processor uses")
-@_with_holder
+@with_holder
 def add_system(
     company: Holder,
     system: str,
@@ -194,14 +194,14 @@ def add_system(
 
 @systems.command("retire")
 @click.argument("system")
-@_with_holder
+@with_holder
 def retire_system(company: Holder, system: str) -> None:
     """Retire SYSTEM for good, once nothing is held there."""
     _print(company.retire_system(system))
 
 
 @systems.command("list")
-@_with_holder
+@with_holder
 def list_systems(company: Holder) -> None:
     """List the registered systems."""
     for name, each in company.systems().items():
@@ -214,15 +214,15 @@ def list_systems(company: Holder) -> None:
 @holder.command()
 @_SYSTEM
 @click.option("--from", "source", required=True, type=_PATH, help="a CSV, TSV or JSON Lines file, or a folder of files")
-@_FORMAT
-@_TEMPLATE
-@_REGION
+@FORMAT
+@TEMPLATE
+@REGION
 @click.option("--group", is_flag=True, help="one holding of all records with one locator")
 @click.option("--cause", type=click.Choice(CAUSES), default="collected", show_default=True)
 @_REJECTS
 @_WINDOW
 @_DRY_RUN
-@_with_holder
+@with_holder
 def hold(
     company: Holder,
     system: str,
@@ -261,9 +261,9 @@ def hold(
 @_SYSTEM
 @click.option("--from", "source", type=_PATH, help="the records that were erased, as they were")
 @click.option("--locators", "list_file", type=_PATH, help="a file with one locator per line")
-@_FORMAT
-@_TEMPLATE
-@_REGION
+@FORMAT
+@TEMPLATE
+@REGION
 @click.option("--method", required=True, type=click.Choice(METHODS))
 @click.option("--ground", required=True, help="why: gdpr:17(1)(d)")
 @click.option("--erased-at", required=True, type=Moment(), help="when: ISO 8601, UTC without a zone, or POSIX seconds")
@@ -273,7 +273,7 @@ def hold(
 @_REJECTS
 @_WINDOW
 @_DRY_RUN
-@_with_holder
+@with_holder
 def erase(
     company: Holder,
     system: str,
@@ -302,7 +302,7 @@ def erase(
     with _rejects(rejects_file) as reject:
         report = company.erase(
             system,
-            _located(source, list_file, form, template, region),
+            located(source, list_file, form, template, region),
             method=method,
             ground=ground,
             erased_at=erased_at,
@@ -323,7 +323,7 @@ def erase(
 
 
 @holder.command()
-@_with_holder
+@with_holder
 def send(company: Holder) -> None:
     """Send what is due, and take up what was interrupted."""
     _print(company.send())
@@ -331,7 +331,7 @@ def send(company: Holder) -> None:
 
 @holder.command()
 @click.argument("statement", type=int)
-@_with_holder
+@with_holder
 def withdraw(company: Holder, statement: int) -> None:
     """Give up STATEMENT, a number that `status` shows, before it is in the log."""
     company.withdraw(statement)
@@ -339,7 +339,7 @@ def withdraw(company: Holder, statement: int) -> None:
 
 @holder.command()
 @click.option("--offline", is_flag=True, help="do not ask the log")
-@_with_holder
+@with_holder
 def status(company: Holder, offline: bool) -> None:
     """Show how vault and log stand."""
     found = company.status(online=not offline)
@@ -368,10 +368,10 @@ def status(company: Holder, offline: bool) -> None:
 @click.option("--all", "folder", type=_PATH, metavar="DIR", help="one file for each locator of --from or --locators")
 @click.option("--from", "source", type=_PATH)
 @click.option("--locators", "list_file", type=_PATH)
-@_FORMAT
-@_TEMPLATE
-@_REGION
-@_with_holder
+@FORMAT
+@TEMPLATE
+@REGION
+@with_holder
 def keepsake(
     company: Holder,
     locator: str | None,
@@ -395,7 +395,7 @@ def keepsake(
         raise click.UsageError("want --all DIR")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     failed = 0
-    for each in _located(source, list_file, form, template, region):
+    for each in located(source, list_file, form, template, region):
         if isinstance(each, Reject):
             output.line("rejected", each.line, each.code)
             failed += 1
@@ -417,8 +417,8 @@ def keepsake(
 @holder.command()
 @click.argument("asked", nargs=-1, required=True, metavar="LOCATOR...")
 @_OUTPUT
-@_REGION
-@_with_holder
+@REGION
+@with_holder
 def prove(company: Holder, asked: tuple[str, ...], target: Path, region: str | None) -> None:
     """Fetch what all systems say about LOCATOR... at one checkpoint, whatever it is."""
     refuse_existing(target)
@@ -431,8 +431,8 @@ def prove(company: Holder, asked: tuple[str, ...], target: Path, region: str | N
 @holder.command()
 @click.argument("asked", nargs=-1, required=True, metavar="LOCATOR...")
 @_OUTPUT
-@_REGION
-@_with_holder
+@REGION
+@with_holder
 def certificate(company: Holder, asked: tuple[str, ...], target: Path, region: str | None) -> int:
     """Fetch a deletion certificate; there is none while anything is held."""
     refuse_existing(target)
@@ -453,7 +453,7 @@ def keys_group() -> None:
 
 @keys_group.command("list")
 @click.option("--offline", is_flag=True, help="only the keys in this directory; do not ask the log")
-@_with_holder
+@with_holder
 def list_keys(company: Holder, offline: bool) -> None:
     """List your keys: what each may do, how the log has it, and whether it is in this directory."""
     if offline:
@@ -476,7 +476,7 @@ def _standing(key: KeyStanding) -> str:
 @click.option("--use", type=click.Choice(["sign", "recover"]), default="sign", show_default=True)
 @click.option("--revoke", "revoked", multiple=True, metavar="KID", help="revoke this key with the same statement")
 @_RECOVERY
-@_with_holder
+@with_holder
 def add_key(company: Holder, use: str, revoked: tuple[str, ...], recovery: bool) -> None:
     """Make a key, have the log admit it, and use it from then on.
 
@@ -490,7 +490,7 @@ def add_key(company: Holder, use: str, revoked: tuple[str, ...], recovery: bool)
 @keys_group.command("revoke")
 @click.argument("kid")
 @_RECOVERY
-@_with_holder
+@with_holder
 def revoke_key(company: Holder, kid: str, recovery: bool) -> None:
     """Revoke the key KID, 64 hex digits, for good."""
     _print(company.revoke_key(parse_hex(kid, 32), by_recovery=recovery))
@@ -498,7 +498,7 @@ def revoke_key(company: Holder, kid: str, recovery: bool) -> None:
 
 @holder.command()
 @click.option("--yes", is_flag=True, help="for ever")
-@_with_holder
+@with_holder
 def end(company: Holder, yes: bool) -> None:
     """End this party in its log, by a recovery key. Nothing more is taken from it; what it holds stays held, frozen."""
     if not yes:
@@ -508,7 +508,7 @@ def end(company: Holder, yes: bool) -> None:
 
 @holder.command()
 @click.argument("target", type=_PATH, metavar="FILE")
-@_with_holder
+@with_holder
 def backup(company: Holder, target: Path) -> None:
     """Copy the vault to FILE. It has salts and no keys: what you erase later is in it, so let backups expire."""
     company.backup(target)
@@ -517,7 +517,7 @@ def backup(company: Holder, target: Path) -> None:
 
 @holder.command()
 @click.argument("source", type=_PATH, metavar="FILE")
-@_with_holder
+@with_holder
 def restore(company: Holder, source: Path) -> None:
     """Fill an empty vault from a backup; then run `attest holder catch-up`."""
     company.restore(source)
@@ -525,7 +525,7 @@ def restore(company: Holder, source: Path) -> None:
 
 
 @holder.command("catch-up")
-@_with_holder
+@with_holder
 def catch_up(company: Holder) -> None:
     """Take over from the log what this vault does not know: after a restore, or after losing the vault."""
     output.line("adopted", company.catch_up())
@@ -540,9 +540,10 @@ def _template(pattern: str | None, region: str | None, option: str = "--locator"
     return Template(pattern, region=region)
 
 
-def _located(
+def located(
     source: Path | None, list_file: Path | None, form: str | None, template: str | None, region: str | None
 ) -> Iterable[Located | Reject]:
+    """Return the locators that the options for sources name. Raises `UsageError`; what sources raise."""
     if (source is None) == (list_file is None):
         raise click.UsageError("want either --from SOURCE or --locators FILE")
     if list_file is not None:

@@ -3,8 +3,10 @@
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +17,12 @@ from attest.audit import sampling
 from attest.audit.frame import Frame, check_frame, read_frame, write_frame
 from attest.audit.population import Population, read_population
 from attest.cli import output
-from attest.cli.holder import passphrase_of
+from attest.cli.holder import FORMAT, REGION, TEMPLATE, located, passphrase_of, with_holder
 from attest.cli.verify import Duration, Moment, moment, read_file, refuse_existing, write_new
 from attest.crypto import keys
 from attest.crypto.keys import SigningKey
 from attest.encoding import parse_hex, sha256
-from attest.errors import Malformed, Refuted
+from attest.errors import AttestError, Malformed, Refuted
 from attest.formats.bundle import MAX_BUNDLE
 from attest.formats.policy import MAX_POLICY, Policy
 from attest.formats.sample import (
@@ -37,11 +39,15 @@ from attest.formats.sample import (
     sign_result,
 )
 from attest.formats.statement import is_party_id
-from attest.holder.sources import FORMATS, LocatorList, Reject, Template, locate, open_source
+from attest.holder.indexing import BATCH
+from attest.holder.sdk import Holder
+from attest.holder.sources import Located, Reject
 from attest.store.keyfiles import read_key_file, write_key_file
 from attest.transport import LogClient, PublicFiles
 
 _PATH: Final[Any] = click.Path(path_type=Path)
+_FOLDER: Final[Any] = click.Path(path_type=Path, file_okay=False, exists=True)
+_WORKSHEET: Final = "worksheet.csv"
 _PERCENT: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?) ?%")
 _OUTPUT = click.option("-o", "--output", "target", type=_PATH, required=True, metavar="FILE")
 _POLICY = click.option("--policy", "policy_file", type=_PATH, required=True, help="whom you trust: a tlog-policy file")
@@ -113,11 +119,11 @@ def key(target: Path, passphrase_file: Path | None) -> None:
 
 
 @sample.command()
-@click.option("--from", "source", type=_PATH, help="the live system, as a CSV, TSV or JSON Lines file, or a folder")
+@click.option("--from", "source", type=_PATH, help="the live system: a CSV, TSV or JSON Lines file, or a folder")
 @click.option("--locators", "list_file", type=_PATH, help="a file with one locator per line")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="of the source; by default its name tells")
-@click.option("--locator", "template", help="makes the locator from the fields of a record: email:{mail}")
-@click.option("--region", help="country of national phone numbers: GB")
+@FORMAT
+@TEMPLATE
+@REGION
 @_OUTPUT
 def frame(
     source: Path | None,
@@ -128,26 +134,20 @@ def frame(
     target: Path,
 ) -> None:
     """List what the live system holds, as the company. The file is personal data and stays where it is."""
-    if (source is None) == (list_file is None) or (source is not None and template is None):
-        raise click.UsageError("want either --from SOURCE with --locator, or --locators FILE")
-    if list_file is not None:
-        located = LocatorList(list_file, region=region).located()
-    else:
-        located = locate(open_source(source or Path(), form), Template(template or "", region=region))
-
-    def found() -> Iterator[str]:
-        for each in located:
-            if isinstance(each, Reject):
-                raise Malformed(
-                    "sample/frame",
-                    f"record {each.line}: {each.code}, {each.reason}",
-                    hint="a frame without it would be another one; correct the source",
-                )
-            yield each[1]
-
-    write_frame(target, found(), secrets.token_bytes(32))
+    found = located(source, list_file, form, template, region)
+    write_frame(target, (locator for _, locator in _all(found)), secrets.token_bytes(32))
     made = read_frame(target)
     output.line("frame", target, made.count, made.root.hex())
+
+
+def _all(found: Iterable[Located | Reject]) -> Iterator[tuple[int, str]]:
+    """Yield line and locator; what cannot be used stops it."""
+    for each in found:
+        if isinstance(each, Reject):
+            raise Malformed(
+                "sample/frame", f"record {each.line}: {each.code}, {each.reason}", hint="correct the source"
+            )
+        yield each[:2]
 
 
 @sample.command()
@@ -250,12 +250,12 @@ def _frame_of(path: Path | None, count: int | None, root: str | None) -> tuple[i
 @click.argument("beacon_file", metavar="BEACON", type=_PATH)
 @click.option("--log", help="backward and erased: a URL or a directory of public files")
 @click.option("--frame", "frame_file", type=_PATH, help="forward: the company's frame")
-@_OUTPUT
+@click.option("-o", "--output", "target", type=_PATH, required=True, metavar="FOLDER")
 @click.pass_context
 def draw(
     ctx: click.Context, plan_file: Path, beacon_file: Path, log: str | None, frame_file: Path | None, target: Path
 ) -> None:
-    """Draw, and write the worksheet. Whoever does this gets the same one."""
+    """Draw, and write worksheet.csv into a new FOLDER. Whoever does this gets the same one."""
     refuse_existing(target)
     made, beacon = _plan(plan_file), _beacon(beacon_file)
     draws = samples.draws_of(made, beacon)
@@ -271,8 +271,9 @@ def draw(
         if log is None or frame_file is not None:
             raise click.UsageError(f"a sample {made.direction} is drawn from --log URL|DIR")
         draws = samples.with_rows(draws, _drawn_rows(ctx, made, log, wanted).rows)
-    write_new(target, samples.encode_worksheet(draws), mode=0o600)
-    output.line("worksheet", target, len(draws))
+    target.mkdir(mode=0o700)
+    write_new(target / _WORKSHEET, samples.encode_worksheet(draws), mode=0o600)
+    output.line("worksheet", target / _WORKSHEET, len(draws))
     if made.direction == "forward":
         output.say("it has locators: personal data. Give it to nobody who need not see them")
 
@@ -298,13 +299,78 @@ def _drawn_rows(ctx: click.Context, made: Plan, log: str, wanted: list[int]) -> 
     return found
 
 
+@sample.command()
+@click.argument("plan_file", metavar="PLAN", type=_PATH)
+@click.argument("folder", metavar="FOLDER", type=_FOLDER)
+@click.option("--from", "source", type=_PATH, help="backward, erased: records among which the drawn ones are")
+@click.option("--locators", "list_file", type=_PATH, help="backward, erased: a file with one locator per line")
+@FORMAT
+@TEMPLATE
+@REGION
+@with_holder
+def answer(
+    company: Holder,
+    plan_file: Path,
+    folder: Path,
+    source: Path | None,
+    list_file: Path | None,
+    form: str | None,
+    template: str | None,
+    region: str | None,
+) -> int:
+    """Answer every draw in FOLDER, as the company. Answers that are there already stay as they are."""
+    made = _plan(plan_file)
+    if made.holder != company.id:
+        raise click.UsageError(f"the plan is about {made.holder}, this is {company.id}")
+    draws = samples.parse_worksheet(read_file(folder / _WORKSHEET, samples.MAX_WORKSHEET))
+    if made.direction != "forward":
+        draws = _named(company, made, draws, _all(located(source, list_file, form, template, region)))
+        aside = folder / f"{_WORKSHEET}.new"
+        write_new(aside, samples.encode_worksheet(draws), mode=0o600)
+        aside.rename(folder / _WORKSHEET)
+    missing = 0
+    for each in draws:
+        target = folder / samples.answer_name(made, each)
+        if target.exists():
+            continue
+        try:
+            if not each.locator:
+                raise Malformed("sample/unknown", "none of the locators given has this index")
+            write_new(target, _answer(company, made, each.locator), mode=0o600)
+        except AttestError as error:
+            missing += 1
+            output.line("unanswered", each.number, error.code)
+        else:
+            output.line("answered", each.number, target)
+    return output.UNDECIDED if missing else output.OK
+
+
+def _named(
+    company: Holder, made: Plan, draws: Sequence[samples.Draw], candidates: Iterator[tuple[int, str]]
+) -> list[samples.Draw]:
+    """Fill in whose index each drawn one is, which only the company can tell."""
+    wanted = {each.row[:32] for each in draws}
+    names: dict[bytes, str] = {}
+    while batch := [locator for _, locator in islice(candidates, BATCH)]:
+        found = zip(company.indexes(made.system, batch), batch, strict=True)
+        names |= {index: locator for index, locator in found if index in wanted}
+    return [replace(each, locator=names.get(each.row[:32], each.locator)) for each in draws]
+
+
+def _answer(company: Holder, made: Plan, locator: str) -> bytes:
+    if made.direction != "backward":
+        return company.lookup([locator])[0].encode()
+    kept = company.keepsake(locator)
+    # No more is opened than was drawn.
+    return replace(kept, holds=tuple(hold for hold in kept.holds if hold.system == made.system)).encode()
+
+
 def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
     for add in (
         click.option("--at", type=Moment(), help="judge as of this time instead of now"),
         click.option("--state-policy", "state_file", type=_PATH, help="whom you trust to have checked every state"),
         _POLICY,
-        click.argument("answers", metavar="ANSWERS", type=click.Path(path_type=Path, file_okay=False, exists=True)),
-        click.argument("worksheet", metavar="WORKSHEET", type=_PATH),
+        click.argument("folder", metavar="FOLDER", type=_FOLDER),
         click.argument("beacon_file", metavar="BEACON", type=_PATH),
         click.argument("plan_file", metavar="PLAN", type=_PATH),
     ):
@@ -319,20 +385,20 @@ def check(
     ctx: click.Context,
     plan_file: Path,
     beacon_file: Path,
-    worksheet: Path,
-    answers: Path,
+    folder: Path,
     policy_file: Path,
     state_file: Path | None,
     at: int | None,
 ) -> int:
-    """Judge the company's answers, and say what the sample supports.
+    """Judge the answers in FOLDER, and say what the sample supports.
 
-    ANSWERS is a folder: `1.bundle` answers draw 1 (`attest holder prove`); backward, `1.keepsake` does (`attest holder
-    keepsake`). A draw without an answer has failed.
-    """  # fmt: skip
+    `1.bundle` answers draw 1; backward, `1.keepsake` does. A draw without an answer has failed.
+    """
     made, beacon = _plan(plan_file), _beacon(beacon_file)
-    judged = _judge(ctx, made, beacon, worksheet, answers, policy_file, state_file, at)
-    return _report(made, beacon, _policy(policy_file), samples.assess(made, [each.answer.outcome for each in judged]))
+    trust = _trust(policy_file, state_file, _now(ctx) if at is None else at)
+    stands = samples.standing(made, beacon, trust.policy)
+    judged = _judge(made, beacon, folder, trust)
+    return _report(made, stands, samples.assess(made, [each.answer.outcome for each in judged]))
 
 
 @sample.command()
@@ -346,8 +412,7 @@ def sign(
     ctx: click.Context,
     plan_file: Path,
     beacon_file: Path,
-    worksheet: Path,
-    answers: Path,
+    folder: Path,
     policy_file: Path,
     state_file: Path | None,
     at: int | None,
@@ -360,14 +425,16 @@ def sign(
     refuse_existing(target)
     if not is_party_id(auditor):
         raise click.UsageError("--auditor: want a lower-case host name, such as audit.example")
-    made, beacon = _plan(plan_file), _beacon(beacon_file)
     own = SigningKey.from_pem(read_key_file(key_file), passphrase_of(passphrase_file))
-    judged = _judge(ctx, made, beacon, worksheet, answers, policy_file, state_file, at)
+    made, beacon = _plan(plan_file), _beacon(beacon_file)
+    trust = _trust(policy_file, state_file, _now(ctx) if at is None else at)
+    stands = samples.standing(made, beacon, trust.policy)
+    judged = _judge(made, beacon, folder, trust)
     found = samples.assess(made, [each.answer.outcome for each in judged])
     result = sign_result(
         own,
         auditor,
-        issued_at=_now(ctx) if at is None else at,
+        issued_at=trust.now,
         plan=made,
         beacon=beacon,
         policy=sha256(read_file(policy_file, MAX_POLICY)),
@@ -378,7 +445,7 @@ def sign(
     samples.recount(result)
     write_new(target, result.encoded, mode=0o644)
     output.line("result", target, own.public.hex())
-    return _report(made, beacon, _policy(policy_file), found)
+    return _report(made, stands, found)
 
 
 @sample.command()
@@ -393,43 +460,33 @@ def verify(result_file: Path, public: str, policy_file: Path) -> int:
     for outcome in sorted({answer.outcome for answer in result.answers}):
         output.line("draws", outcome, sum(answer.outcome == outcome for answer in result.answers))
     output.say(f"signed by {result.auditor} at {moment(result.issued_at)}, by their own clock")
-    code = _report(result.plan, result.beacon, _policy(policy_file), found)
+    stands = samples.standing(result.plan, result.beacon, _policy(policy_file))
+    code = _report(result.plan, stands, found)
     if result.policy != sha256(read_file(policy_file, MAX_POLICY)):
         output.say(f"the answers were judged under another policy than yours, SHA-256 {result.policy.hex()}")
     output.say("not in the file: the answers themselves; with them, `attest sample check` judges again")
     return code
 
 
-def _judge(
-    ctx: click.Context,
-    made: Plan,
-    beacon: Beacon,
-    worksheet: Path,
-    answers: Path,
-    policy_file: Path,
-    state_file: Path | None,
-    at: int | None,
-) -> list[samples.Judged]:
-    trust = samples.Trust(
-        _policy(policy_file), _now(ctx) if at is None else at, None if state_file is None else _policy(state_file)
-    )
-    suffix = "keepsake" if made.direction == "backward" else "bundle"
+def _trust(policy_file: Path, state_file: Path | None, now: int) -> samples.Trust:
+    return samples.Trust(_policy(policy_file), now, None if state_file is None else _policy(state_file))
 
+
+def _judge(made: Plan, beacon: Beacon, folder: Path, trust: samples.Trust) -> list[samples.Judged]:
     def answer_to(each: samples.Draw) -> bytes | None:
         try:
-            return read_file(answers / f"{each.number}.{suffix}", MAX_BUNDLE)
+            return read_file(folder / samples.answer_name(made, each), MAX_BUNDLE)
         except (FileNotFoundError, Malformed):
             return None
 
-    draws = samples.parse_worksheet(read_file(worksheet, samples.MAX_WORKSHEET))
+    draws = samples.parse_worksheet(read_file(folder / _WORKSHEET, samples.MAX_WORKSHEET))
     judged = samples.judge(made, beacon, draws, answer_to, trust)
     for each in judged:
         output.line("draw", each.number, each.answer.position, each.answer.outcome, each.why)
     return judged
 
 
-def _report(made: Plan, beacon: Beacon, policy: Policy, found: samples.Assessment) -> int:
-    stands = samples.standing(made, beacon, policy)
+def _report(made: Plan, stands: samples.Standing, found: samples.Assessment) -> int:
     outcome = "supported" if found.supported else "not-supported"
     output.line(outcome, made.digest.hex(), made.count, made.size, found.failures, found.most_wrong, found.too_many)
     output.say(found.sentence)

@@ -925,6 +925,10 @@ class Holder:
         """Prove where a canonical locator is looked for."""
         return Subject.of(self._indexer.prover, locator)
 
+    def indexes(self, system: str, locators: Sequence[str]) -> list[Hash]:
+        """Return the index of each canonical locator in a system."""
+        return commitment.indexes(self.id, system, self._indexer.betas(locators))
+
     def lookup(self, locators: Sequence[str]) -> tuple[Bundle, Verdict]:
         """Fetch what all systems say about these locators; what it proves is in the verdict."""
         bundle = lookup_bundle(self.log, self.id, self.vrf_key, [self.subject(each) for each in locators])
