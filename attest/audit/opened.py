@@ -18,7 +18,6 @@ class OpenedTree:
 
     def __init__(self, wanted: Collection[int]) -> None:
         """Begin a tree, of which these positions will be opened."""
-        self._frontier = Frontier.empty()
         self._parts = {position >> LEVEL for position in wanted}
         self._kept: dict[int, bytes] = {}
         self._roots: list[Hash] = []
@@ -27,11 +26,10 @@ class OpenedTree:
     @property
     def size(self) -> int:
         """How many leaves there are so far."""
-        return self._frontier.size
+        return len(self._roots) * PART + len(self._last)
 
     def append(self, leaves: Sequence[Hash]) -> None:
         """Take more leaves."""
-        self._frontier = self._frontier.append(leaves)
         self._last += leaves
         whole = len(self._last) // PART * PART
         for start in range(0, whole, PART):
@@ -43,7 +41,9 @@ class OpenedTree:
 
     def root(self) -> Hash:
         """Return the RFC 6962 root of all leaves."""
-        return self._frontier.root()
+        # The roots of whole parts are the leaves of a tree of their own, whose peaks are peaks of the whole one.
+        peaks = *Frontier.empty().append(self._roots).hashes, *Frontier.empty().append(self._last).hashes
+        return Frontier.parse(self.size, peaks).root()
 
     def open(self, positions: Collection[int]) -> dict[int, bytes]:
         """Return the inclusion path of each of these positions, all of them wanted: hashes, leaf side first."""

@@ -95,11 +95,9 @@ def parse_worksheet(encoded: bytes) -> list[Draw]:
     lines = csv.reader(io.StringIO(parse_utf8(encoded).removeprefix("\ufeff"), newline=""), strict=True)
     draws: list[Draw] = []
     try:
-        for number, cells in enumerate(lines):
-            if number == 0:
-                if tuple(cells) != COLUMNS:
-                    raise Malformed("sample/worksheet", f"want a first line of {','.join(COLUMNS)}")
-                continue
+        if tuple(next(lines, ())) != COLUMNS:
+            raise Malformed("sample/worksheet", f"want a first line of {','.join(COLUMNS)}")
+        for number, cells in enumerate(lines, 1):
             if len(cells) != len(COLUMNS):
                 raise Malformed("sample/worksheet", f"draw {number}: {len(cells)} cells, want {len(COLUMNS)}")
             for cell in cells:
