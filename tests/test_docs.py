@@ -91,6 +91,15 @@ def test_the_commands_for_auditors_work(folder: Path, port: int) -> None:
     assert "A. Auditor, Example Audit Ltd" in (folder / "first.html").read_text()
 
 
+def test_the_commands_for_samples_work(folder: Path, port: int) -> None:
+    """The guide for auditors goes on where the tour ends, from the plan to a result that others check."""
+    run(folder, commands_of("docs/guides/sampling.md", port))
+
+    said = (folder / "said").read_text()
+    assert said.count("\nsupported\t") == 4
+    assert "\n299\n" in said and "draws\topened\t" in said and "this supports that fewer than" in said
+
+
 def test_the_commands_for_operators_work(tmp_path: Path) -> None:
     """The operator's guide runs in an empty folder, the service until the end."""
     process = run(tmp_path, commands_of("docs/guides/operator.md", free_port()))
@@ -133,7 +142,7 @@ def test_no_page_has_commands_that_nothing_runs() -> None:
     """A page with `sh` blocks is run here, or by the test that it names below."""
     here = {
         "README.md",
-        *(f"docs/guides/{name}.md" for name in ("verifying", "auditing", "operator", "witness", "keys")),
+        *(f"docs/guides/{name}.md" for name in ("verifying", "auditing", "sampling", "operator", "witness", "keys")),
     }
     run_elsewhere = {"docs/guides/holder.md": "tests/holder"}
     pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
