@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -59,8 +60,9 @@ def run(where: Path, script: str) -> subprocess.Popen[str]:
             start_new_session=True,
         )
     if process.wait(timeout=800):
-        os.killpg(process.pid, signal.SIGTERM)
-        pytest.fail(said.read_text())
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        pytest.fail(said.read_text(errors="replace"))
     return process
 
 
