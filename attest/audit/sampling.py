@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from attest.encoding import Hash, label_prefix
 from attest.errors import Malformed
 from attest.formats.sample import MAX_POPULATION, MAX_SAMPLE, MILLION
 
+# `scipy.stats` is loaded where it is first used: it takes a second, and most commands of a sample need no distribution.
 # SciPy's hypergeometric distribution is right to about 1e-7 at a billion. What is this near to the limit is not below.
 _TOLERANCE: Final = 1e-6
 
@@ -69,10 +70,10 @@ def chance(population: int, wrong: int, size: int, failures: int, recall_ppm: in
     replacement: hypergeometric, thinned by a binomial.
     """
     if recall_ppm == MILLION:
-        return float(stats.hypergeom.cdf(failures, population, wrong, size))
+        return float(scipy.stats.hypergeom.cdf(failures, population, wrong, size))
     drawn = np.arange(max(0, size - (population - wrong)), min(size, wrong) + 1)
-    seen = stats.binom.cdf(failures, drawn, recall_ppm / MILLION)
-    return float(np.sum(stats.hypergeom.pmf(drawn, population, wrong, size) * seen))
+    seen = scipy.stats.binom.cdf(failures, drawn, recall_ppm / MILLION)
+    return float(np.sum(scipy.stats.hypergeom.pmf(drawn, population, wrong, size) * seen))
 
 
 def sample_size(
@@ -117,7 +118,7 @@ def clopper_pearson(size: int, failures: int, confidence_ppm: int) -> float:
     """
     if failures >= size:
         return 1.0
-    return float(stats.beta.ppf(confidence_ppm / MILLION, failures + 1, size - failures))
+    return float(scipy.stats.beta.ppf(confidence_ppm / MILLION, failures + 1, size - failures))
 
 
 def _is_unlikely(probability: float, confidence_ppm: int) -> bool:
@@ -163,4 +164,4 @@ def fisher(hits: int, probes: int, control_hits: int, controls: int) -> float:
     if not 0 <= hits <= probes or not 0 <= control_hits <= controls:
         raise ValueError("more hits than probes")
     table = [[hits, probes - hits], [control_hits, controls - control_hits]]
-    return float(stats.fisher_exact(table, alternative="greater").pvalue)
+    return float(scipy.stats.fisher_exact(table, alternative="greater").pvalue)
