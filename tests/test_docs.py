@@ -93,6 +93,7 @@ def test_the_commands_for_auditors_work(folder: Path, port: int) -> None:
     assert "A. Auditor, Example Audit Ltd" in (folder / "first.html").read_text()
 
 
+@pytest.mark.timeout(900)  # twenty-five commands, each a process of its own
 def test_the_commands_for_samples_work(folder: Path, port: int) -> None:
     """The guide for auditors goes on where the tour ends, from the plan to a result that others check."""
     run(folder, commands_of("docs/guides/sampling.md", port))

@@ -383,7 +383,10 @@ _WORDS = {
     "erased": ("the {count} indexes erased in {system} of {holder}", "are still there, or were not shown to be gone"),
 }
 _LIMITS = {
-    "forward": ("that the frame is complete: what the company left out of it, no draw can find",),
+    "forward": (
+        "that the frame is complete, or not diluted: what the company left out of it no draw can find, and what it"
+        " put in makes the rest rarer",
+    ),
     "backward": ("that what opens is about a person who exists: opened records are digests until somebody looks",),
     "erased": ("that nothing was copied before it was erased, or is held under another locator",),
 }
