@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-MODULES = ("trees", "vrf", "statemap", "audit", "verify", "holder", "service", "witness", "state_witness", "witnessing")
+MODULES = (
+    "trees", "vrf", "statemap", "audit", "party", "verify", "holder", "service", "witness", "state_witness", "witnessing",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> int:
