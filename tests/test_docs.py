@@ -81,6 +81,7 @@ def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:
     run(folder, commands_of("docs/guides/verifying.md", port))
 
 
+@pytest.mark.timeout(900)  # twelve commands, half of them audits
 def test_the_commands_for_auditors_work(folder: Path, port: int) -> None:
     """The auditor's guide runs on the tour's log: all is well, and the damage that it does itself is found."""
     (folder / "policy").write_bytes((folder / "log/policy").read_bytes())

@@ -63,7 +63,7 @@ table{border-collapse:collapse;width:100%}.few{width:auto;min-width:min(100%,30r
 caption{text-align:left;padding:.3em 0}
 th,td{border-bottom:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;overflow:clip}
 thead th{background:var(--box);vertical-align:bottom}tbody th{font-weight:600}
-tbody th:not(.r){min-width:6rem}td:not(.r){min-width:4.5rem}
+tbody th:not(.r){min-width:7.5rem}td:not(.r){min-width:4.5rem}
 .r{text-align:right;font-variant-numeric:tabular-nums;overflow-wrap:normal;white-space:nowrap}
 thead th,thead .r{overflow-wrap:normal;white-space:normal}
 svg{display:block}.l{width:100%;height:9rem;background:var(--box)}.s{width:8rem;height:1.6rem}.b{width:100%;height:1rem}

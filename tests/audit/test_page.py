@@ -7,13 +7,16 @@ from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from attest.audit.audit import Order, audit
 from attest.audit.charts import sampled, thinned
 from attest.audit.facts import AGES_S
 from attest.audit.findings import Finding, Report, Trust
 from attest.audit.page import page
+from attest.audit.source import DirectorySource
 from attest.cli import main
 from attest.formats.policy import Policy
 from tests.audit.published import policy, publish
@@ -199,8 +202,8 @@ def test_what_was_found_comes_with_the_command_that_finds_it_again():
 
     for part in ("holder/old-commitment", "contradiction: ", "5, 9", "1, 2", "cd" * 32, "1,234 bytes", "rows/missing"):
         assert part in said
-    [command] = [data for tag, data in tree.texts if tag == "code" and data.startswith("attest ")]
-    assert shlex.split(command) == ["attest", "verify", f"{'x' * 40} it's.evidence", "--policy", "it's"]
+    [shown] = [data for tag, data in tree.texts if tag == "code" and data.startswith("attest ")]
+    assert shlex.split(shown) == ["attest", "verify", f"{'x' * 40} it's.evidence", "--policy", "it's"]
     assert said.rindex("holder/old-commitment") < said.index("In short")
     assert "a contradiction of a holder; a thing that was not there" in tree.text("p")
 
@@ -235,6 +238,33 @@ def test_facts_are_on_the_page():
     boxes = [data for tag, data in tree.texts if tag == "span"]
     assert "why 2 systems declare no retention rule" in boxes
     assert "why parties share a legal identifier: acme0.example, acme1.example" in boxes
+
+
+def test_every_field_of_the_report_is_described(tmp_path):
+    """In docs/spec/audit.md, by name; keys that are words of the log's are not fields."""
+    log = stage().copy()
+    log.tombstone(ACME, "db", rows_of(1))
+    log.epoch()
+    log.hold(ACME, "db", rows_of(1))
+    log.epoch()
+    source = DirectorySource(publish(Operator(log), tmp_path / "log"))
+    seen = audit(source, Order(policy(), "log", 0, live=False), None, tmp_path / "evidence")
+    seen.trust = Trust.of(policy(), "policy", policy().encode())
+    spec = (Path(__file__).parents[2] / "docs/spec/audit.md").read_text()
+
+    def fields(value, name=""):
+        if isinstance(value, dict):
+            for key, part in value.items():
+                if name not in ("by", "entries"):
+                    yield key
+                yield from fields(part, key)
+        elif isinstance(value, list):
+            for part in value:
+                yield from fields(part, name)
+
+    named = set(fields(seen.shown()))
+    assert {"sha256", "log_keys", "hold_to_tombstone"} <= named
+    assert [name for name in named if f"`{name}`" not in spec] == []
 
 
 def test_a_curve_is_sampled_as_it_stood():
@@ -292,18 +322,11 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     log.epoch()
     publish(Operator(log), tmp_path / "log")
     (tmp_path / "policy").write_bytes(policy().encode())
-    audit = [
-        "audit",
-        str(tmp_path / "log"),
-        "--policy",
-        str(tmp_path / "policy"),
-        "--html",
-        str(tmp_path / "page.html"),
-    ]
-    audit += ["--evidence", str(tmp_path / "evidence"), "--auditor", "Ada & Co"]
+    command = ["audit", str(tmp_path / "log"), "--policy", str(tmp_path / "policy"), "--auditor", "Ada & Co"]
+    command += ["--html", str(tmp_path / "page.html"), "--evidence", str(tmp_path / "evidence")]
 
     with pytest.raises(SystemExit) as ended:
-        main(audit)
+        main(command)
     assert ended.value.code == 3
     tree = Tree((tmp_path / "page.html").read_text())
     [kept] = (tmp_path / "evidence").rglob("*.evidence")
@@ -315,6 +338,6 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     assert said.index(next(s for s in said if "holder/old-commitment" in s)) < said.index("attest: facts:")
 
     with pytest.raises(SystemExit) as ended:
-        main(audit)
+        main(command)
     assert ended.value.code == 3
     assert "file/exists" in capsys.readouterr().err
