@@ -3,10 +3,11 @@
 Spec: docs/spec/state.md, docs/spec/sparse-map.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
+from weakref import ref
 
 import numpy as np
 
@@ -140,7 +141,7 @@ class StateMap:
 
         Args:
             roomy: it and what follows from it remember the leaf hashes and more of the nodes. Changes then take half
-                the hashes, and a key takes some 70 bytes more. For whoever does nothing but change maps.
+                the hashes, and a key takes some 100 bytes more. For whoever does nothing but change maps.
         """
         return cls.from_rows(no_rows(roomy), roomy=roomy)
 
@@ -340,7 +341,8 @@ class StateMap:
     def _tidied(self) -> "StateMap":
         """Merge layers until each is four times as large as the next, so that there are few and merging is rare."""
         layers = list(self._layers)
-        if sum(len(layer.rows) for layer in layers) > _overlay_limit(len(self._rows)):
+        overlay, limit = sum(len(layer.rows) for layer in layers), _overlay_limit(len(self._rows), self._roomy)
+        if overlay > limit and (not self._roomy or overlay > 2 * limit or _replaced() is None):
             return self.compact()
         while len(layers) > 1 and 4 * len(layers[-1].rows) >= len(layers[-2].rows):
             newer = layers.pop()
@@ -349,8 +351,11 @@ class StateMap:
 
     def compact(self) -> "StateMap":
         """Return the same version with all rows in one run: as much memory again, until this one is let go."""
+        global _replaced
         if not self._layers:
             return self
+        if self._roomy:
+            _replaced = ref(self._heap)
         # The nodes of the layers are written one after the other: merging them first would cost a copy of all.
         heap = self._heap.overlaid([layer.nodes for layer in self._layers])
         runs = [layer.rows for layer in self._layers]
@@ -379,10 +384,16 @@ class StateMap:
         return StateMap(rows, heap, layers, size=self.size, generation=generation, roomy=self._roomy)
 
 
-def _overlay_limit(size: int) -> int:
+# The base that was last replaced, while older versions keep it in memory. Systems of a replay grow side by side: if all
+# were compacted in one epoch, all would be in memory twice.
+_replaced: Callable[[], Heap | None] = lambda: None  # noqa: E731
+
+
+def _overlay_limit(size: int, roomy: bool) -> int:
     """Return how many rows may stand in layers above a base of `size`, before it is worth copying the base."""
-    # A quarter of a small map is soon copied; of a large one, a sixteenth is what memory has room for.
-    return max(64, size // 16, min(size // 4, 1 << 20))
+    # A quarter of a small map is soon copied; of a large one, a sixteenth is what memory has room for. A roomy map has
+    # several hundred bytes a row in its layers, and is changed so much that copying it more often would be felt.
+    return max(64, size // 8, min(size // 4, 1 << 18)) if roomy else max(64, size // 16, min(size // 4, 1 << 20))
 
 
 def heap_depth(size: int, roomy: bool) -> int:
