@@ -68,6 +68,7 @@ class Order:
     watch: Watcher = field(default=lambda what, done, total: None)
     seen: Callable[[int, Statement, RowFile | None, Effects], None] | None = None  # is told of every accepted entry
     ended: Callable[[Ledger], None] | None = None  # is told of every epoch
+    saving: Callable[[], None] | None = None  # is told before the memory learns how far the replay is
 
 
 def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | None) -> Report:
@@ -152,6 +153,7 @@ class _Audit:
         self._tree: TreeCheck | None = None
         self._rows_total = 0
         self._lists: PartyLists | None = None
+        self._torn = False  # an epoch is taken, and not everybody has been told
         self.report = Report(self._whole.origin, order.place, order.now)
 
     def close(self) -> None:
@@ -295,6 +297,7 @@ class _Audit:
             ledger, accepted = self._epoch(tree, entries, rows)
             builder = TileBuilder(self._progress.edges, before.size)
             builder.append(leaf_hashes(entries))
+            self._torn = True
             self._progress = Progress(ledger, facts, builder.edges)
             touched: set[SystemId] = set()
             for each in accepted:
@@ -313,6 +316,7 @@ class _Audit:
             order.watch("rows", self.report.checked["rows"], self._rows_total)
             if order.ended is not None:
                 order.ended(ledger)
+            self._torn = False
             if time.monotonic() - saved_at > _SAVE_S:
                 self._save()
                 saved_at = time.monotonic()
@@ -579,7 +583,9 @@ class _Audit:
             ]
 
     def _save(self) -> None:
-        if self._memory is not None and self._progress.ledger.size > self.report.since:
+        if self._memory is not None and self._progress.ledger.size > self.report.since and not self._torn:
+            if self._order.saving is not None:
+                self._order.saving()
             self._memory.save(self._whole.origin, self._progress)
 
     # --- findings ---

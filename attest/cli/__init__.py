@@ -23,6 +23,7 @@ COMMANDS = {
     "operator": ("attest.cli.operator", "operator", "create and run a log", "server"),
     "witness": ("attest.cli.witness", "witness", "run a witness, which cosigns logs", "server"),
     "audit": ("attest.cli.audit", "command", "recompute a log from entries and row files, trusting nobody", "audit"),
+    "monitor": ("attest.cli.monitor", "command", "audit a log continuously, and tell what happens in it", "audit"),
     "serve": ("attest.cli.serve", "serve", "serve a log over HTTP and sequence it", "server"),
 }
 
