@@ -237,10 +237,18 @@ class _Audit:
     def _check_history(self) -> None:
         """Hold the log to what it has signed before, here and elsewhere."""
         known = None if self._memory is None else self._memory.verified(self._whole.origin)
-        for other in [*([] if known is None else [known]), *self._order.others]:
+        verifiers = [log.verifier for log in self._order.policy.logs]
+        if known is not None:
+            try:
+                verify_log_signatures(known, verifiers)
+            except AttestError as error:
+                # What we have kept wrongly is no word of the log.
+                raise Unavailable("audit/state", f"the last checkpoint verified is not signed: {error}") from None
+            self._compare(known)
+        for other in self._order.others:
             if other.checkpoint.origin != self._whole.origin:
                 raise Untrusted("checkpoint/foreign", f"another checkpoint is of log {other.checkpoint.origin}")
-            verify_log_signatures(other, [log.verifier for log in self._order.policy.logs])
+            verify_log_signatures(other, verifiers)
             self._compare(other)
         ledger = self._progress.ledger
         if ledger.size > self._whole.size:

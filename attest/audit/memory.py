@@ -91,10 +91,13 @@ class Memory:
     # --- the register ---
 
     def verified(self, origin: str) -> SignedCheckpoint | None:
-        """Return the last checkpoint verified."""
+        """Return the last checkpoint verified. Raises `Unavailable`: `audit/state`, it is not what was written."""
         with self._db.read() as transaction:
             found = register.read(transaction, origin)
-        return None if found is None else SignedCheckpoint.parse(found.encode())
+        try:
+            return None if found is None else SignedCheckpoint.parse(found.encode())
+        except Malformed as error:
+            raise Unavailable("audit/state", f"the last checkpoint verified cannot be read: {error}") from None
 
     def verify(self, signed: SignedCheckpoint) -> None:
         """Remember a checkpoint as verified. Raises `Conflict`: `register/moved`."""
