@@ -23,7 +23,7 @@ _MIGRATE = {
     "auditor": "attest audit",
 }
 
-HEADS = {"service": "0002", "witness": "witness_0001", "auditor": "auditor_0001"}
+HEADS = {"service": "0002", "witness": "witness_0001", "auditor": "auditor_0002"}
 """The newest revision of each schema in migrations/."""
 
 Transaction: TypeAlias = sa.Connection
@@ -184,16 +184,24 @@ class Database:
             yield transaction
 
     def migrate(self) -> None:
-        """Bring the schema to this version's, from any older one or from nothing."""
+        """Bring the schema to this version's, from any older one or from nothing.
+
+        Raises:
+            Unavailable: `store/schema`, it is a newer one, or none of ours; `store/database`.
+        """
         # Imported where it is used: it takes a third of a second, and most commands only look at the version.
         from alembic import command
         from alembic.config import Config
+        from alembic.util import CommandError
 
         config = Config()
         config.set_main_option("script_location", str(resources("migrations") / self._schema).replace("%", "%%"))
         with self.write() as transaction:
             config.attributes["connection"] = transaction
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise Unavailable("store/schema", f"no schema that this version knows: {error}") from None
 
     def check_schema(self) -> None:
         """Raises `Unavailable`: `store/schema`, the schema is older or newer than this version's."""
@@ -250,7 +258,9 @@ def _problems() -> Iterator[None]:
         full = isinstance(cause, sqlite3.OperationalError) and "full" in str(cause)
         if full or getattr(cause, "sqlstate", None) == "53100":
             raise Unavailable("store/full", "no space left for the database") from None
-        if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError):
+        # SQLite calls a damaged file by the name that all its errors have.
+        damaged = type(error) is sa.exc.DatabaseError
+        if damaged or isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError):
             raise Unavailable("store/database", f"the database does not answer: {type(cause).__name__}") from error
         raise
     except sa.exc.TimeoutError:

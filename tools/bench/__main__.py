@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 MODULES = (
-    "trees", "vrf", "statemap", "audit", "party", "verify", "holder", "service", "witness", "state_witness", "witnessing",
+    "trees", "vrf", "statemap", "audit", "party", "verify", "holder", "service", "witness", "state_witness",
+    "witnessing",
 )  # fmt: skip
 
 
