@@ -1,28 +1,19 @@
 """The only place that prints, and the only one that knows exit codes. Machines read stdout, people stderr."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from json import dumps
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 from rich.cells import cell_len
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from attest.encoding import printable as printable
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Untrusted
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 OK = 0
 UNDECIDED = 1  # I/O, crash, not one of our artefacts, unknown rule set or status
@@ -33,7 +24,7 @@ NOT_ANCHORED = 5
 REPAIRED = 6  # something was wrong, and is right again
 
 
-_live: Progress | None = None  # the bars on the terminal, if there are any
+_live: "Progress | None" = None  # the bars on the terminal, if there are any
 
 
 def exit_code(error: AttestError) -> int:
@@ -102,40 +93,27 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-class _Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if not task.speed else f"{task.speed:,.0f}/s")
+Bars: TypeAlias = Callable[[str, int, int | None], None]
+"""Shows of what is being done how much, out of how much; of that, None is not known."""
 
 
-class Bars:
-    """One bar for each thing that is being done: how many, at which rate, how long still."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._tasks: dict[str, Any] = {}
-
-    def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Show that `done` of `total` are done; of how many may be unknown."""
-        if self._progress is None:
-            return
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)
+def _silent(what: str, done: int, total: int | None) -> None:
+    """Show nothing."""
 
 
 @contextmanager
 def bars() -> Iterator[Bars]:
     """Show progress on stderr to a person; keep silent in a pipe."""
     if not is_terminal():
-        yield Bars(None)
+        yield _silent
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    # Imported where somebody watches: it takes longer than most commands.
+    from attest.cli.bars import drawn
+
     global _live
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with drawn() as (progress, shown):
         _live = progress
         try:
-            yield Bars(progress)
+            yield shown
         finally:
             _live = None
