@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from attest.audit.entries import TreeCheck
 from attest.audit.facts import Suspicion
@@ -48,10 +48,8 @@ _MAX_TRANSITION: Final = 256 << 20
 _MAX_KEPT: Final = 1000  # findings of one log whose evidence is kept
 
 
-class Watcher(Protocol):
-    """Is told how far an audit is. `done` and `total` count the unit named."""
-
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+Watcher: TypeAlias = Callable[[str, int, int | None], None]
+"""Is told how far an audit is: what is counted, how many are done, of how many."""
 
 
 @dataclass(slots=True)
