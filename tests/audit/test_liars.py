@@ -1,5 +1,6 @@
 """Whoever lies to an audit is found, by the name of the lie, and refuted by what the audit keeps."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,3 +105,15 @@ def check_evidence(lie: Lie, told: Told, finding: Finding, verify) -> None:
     outcome, ends = ("undecided", 1) if lie.weight == "word" else ("refuted", 3)
     assert (code, out) == (ends, f"{outcome}\tfound.evidence\t{lie.code}\n")
     assert SENTENCES[lie.weight] in err
+
+
+PAGE = Path(__file__).parent.parent.parent / "docs/THREAT-MODEL.md"
+ROW = re.compile(r"^\| `([a-z-]+/[a-z-]+)` \| (\w+) \| (.+) \|$", re.MULTILINE)
+
+
+def test_the_page_lists_every_lie():
+    """By the code that names it and by what a third party sees, each with the scenario that proves it."""
+    [listed] = re.findall(r"^## Lies that an audit finds$(.*?)^## ", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    rows = ROW.findall(listed)
+    found = [(name, code, weight) for code, weight, names in rows for name in names.split("; ")]
+    assert sorted(found) == sorted((name, lie.code, lie.weight) for name, lie in LIARS.items())
