@@ -142,10 +142,16 @@ class _Audit:
         self._memory = memory
         self._log = SourceLog(source)
         self._ahead = Ahead(order.workers)
-        encoded = source.read("checkpoint", MAX_CHECKPOINT)
-        if encoded is None:
-            raise Unavailable("audit/no-log", f"{order.place} serves no checkpoint", hint="is the address right?")
-        self._signed = SignedCheckpoint.parse(encoded)
+        try:
+            encoded = source.read("checkpoint", MAX_CHECKPOINT)
+            if encoded is None:
+                raise Malformed("checkpoint/lines", "nothing is there")
+            self._signed = SignedCheckpoint.parse(encoded)
+        except Malformed as error:
+            # Without a signature it is nobody's word, so nobody is refuted.
+            raise Unavailable(
+                "audit/no-log", f"{order.place} serves no checkpoint: {error}", hint="is the address right?"
+            ) from None
         self._whole = self._signed.checkpoint
         self._progress = Progress.empty()
         self._tree: TreeCheck | None = None
@@ -408,6 +414,12 @@ class _Audit:
         except Malformed:
             return bytes(most + 1)
 
+    def _longer(self, root: Hash) -> bytes | None:
+        """Return what is served as a row file of whatever length there can be; None for more."""
+        with contextlib.suppress(Malformed):
+            return self._source.read(rows_path(root), MAX_ROWS * ROW)
+        return None
+
     def _look_again(
         self, tree: TreeCheck, start: int, entries: Sequence[bytes], rows: dict[Hash, bytes | None]
     ) -> bool:
@@ -437,14 +449,16 @@ class _Audit:
                     continue
             if served is not None and len(served) > payload.count * ROW:
                 # Longer than it is said to be: is that who serves it, or who signed?
-                served = self._row_file(payload.root, MAX_ROWS * ROW) or served
-                if rows_root(served) == payload.root:
+                served = self._longer(payload.root)
+                if served is not None and rows_root(served) == payload.root:
                     rows[payload.root] = served
                     continue
-                served = served[: payload.count * ROW + 1]
-            severity: Severity = "missing" if served is None else "fault"
+                served = None if served is None else served[: payload.count * ROW + 1]
+            severity: Severity = "missing" if wrong.code == "served/rows-missing" else "fault"
             party = statement.issuer.removeprefix("https://")
-            evidence = self._evidence(wrong, BadRows(tree.shown(position), served))
+            # One that does not end is nothing that can be shown.
+            endless = served is None and wrong.code == "served/rows"
+            evidence = None if endless else self._evidence(wrong, BadRows(tree.shown(position), served))
             self.report.findings.append(
                 Finding(
                     wrong.code, severity, wrong.message, (position,), party, statement.stream, path, evidence=evidence

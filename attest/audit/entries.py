@@ -92,7 +92,8 @@ class TreeCheck:
     def run(self, ahead: Ahead, progress: Callable[[int], None]) -> bool:
         """Read all entries; tell whether they, and not only some of them, are those under the checkpoint."""
         whole, first = self._whole, self._frontier.size // FULL
-        bundles = [(index, _BUNDLE) for index in range(first, -(-whole.size // FULL))]
+        # As they come: a checkpoint may say that there are 2^62.
+        bundles = ((index, _BUNDLE) for index in range(first, -(-whole.size // FULL)))
         for index, encoded in ahead.each(bundles, self._encoded):
             start, width = index * FULL, min(FULL, whole.size - index * FULL)
             entries = self._parse(index, width, encoded)

@@ -6,20 +6,21 @@ A source answers with bytes by path, as docs/spec/http.md and tlog-tiles name th
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from attest.encoding import Hash
-from attest.errors import Malformed, Unavailable
+from attest.errors import AttestError, Malformed, Unavailable
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.merkle.tiles import FULL, Tile, entries_path, parse_bundle, tile_path
 from attest.store.blobs import DirectoryBlobs
 from attest.transport import MAX_BUNDLE, LogClient
 
 MAX_CHECKPOINT: Final = 1 << 20  # bytes
+_OURS: Final = frozenset({"log/unreachable", "log/stalled"})
 _WINDOW: Final = 128 << 20  # bytes that are read ahead
 _WIDTH: Final = re.compile(r"[1-9][0-9]{0,2}")
 _T = TypeVar("_T")
@@ -50,17 +51,25 @@ class DirectorySource:
         """Use it. Raises `Unavailable`: `audit/no-log`, it has no checkpoint."""
         if not (directory / "checkpoint").is_file():
             raise Unavailable("audit/no-log", f"{directory} has no file `checkpoint`", hint="name the published files")
-        self._directory = directory
+        self._directory = directory.resolve()
 
     def read(self, path: str, most: int) -> bytes | None:
         """See `Source`."""
         try:
-            with (self._directory / path).open("rb") as file:
+            place = (self._directory / path).resolve(strict=True)
+            # Whoever made the copy could have us put a file of ours into evidence, or wait for ever at a pipe.
+            if not place.is_relative_to(self._directory):
+                raise Unavailable("audit/unreadable", f"{path} leads out of the directory")
+            if place.is_dir():
+                return None
+            if not place.is_file():
+                raise Unavailable("audit/unreadable", f"{path} is no file")
+            with place.open("rb") as file:
                 found = file.read(most + 1)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as error:
-            raise Unavailable("audit/unreadable", f"{path}: {error.strerror}") from None
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            raise Unavailable("audit/unreadable", f"{path}: {error}") from None
         return _bounded(found, path, most)
 
     def forget(self, _: str) -> bool:
@@ -83,7 +92,13 @@ class HttpSource:
 
     def read(self, path: str, most: int) -> bytes | None:
         """See `Source`."""
-        return self._client.file(path, most)
+        try:
+            return self._client.file(path, most)
+        except AttestError as error:
+            if error.code in _OURS or (isinstance(error, Malformed) and error.code == "log/answer"):
+                raise
+            # Whoever answers with a code of its choice would have us refute the log, or somebody else.
+            raise Unavailable("audit/unreadable", f"{path}: {error}") from None
 
     def forget(self, _: str) -> bool:
         """See `Source`."""
@@ -187,16 +202,23 @@ class SourceLog:
     def __init__(self, source: Source) -> None:
         self._source = source
 
+    def _read(self, path: str, most: int) -> bytes | None:
+        """Read a file; what is larger than it can be is as good as nothing. Raises `Unavailable`."""
+        try:
+            return self._source.read(path, most)
+        except Malformed as error:
+            raise Unavailable("log/tiles", error.message) from None
+
     def tiles(self, tiles: list[Tile]) -> list[bytes]:
         """Return tiles of hashes."""
         return [self.tile(*tile) for tile in tiles]
 
     def tile(self, level: int, index: int, width: int) -> bytes:
         """Return one tile. Raises `Unavailable`: `log/tiles`."""
-        found = self._source.read(tile_path(level, index, width), 32 * FULL)
+        found = self._read(tile_path(level, index, width), 32 * FULL)
         if found is None and width < FULL:
             # Once a tile is full its partial forms may go; they are its beginning.
-            found = self._source.read(tile_path(level, index), 32 * FULL)
+            found = self._read(tile_path(level, index), 32 * FULL)
             found = None if found is None else found[: 32 * width]
         if found is None:
             raise Unavailable("log/tiles", f"{tile_path(level, index, width)} is not there")
@@ -204,9 +226,9 @@ class SourceLog:
 
     def encoded_bundle(self, index: int, width: int) -> bytes:
         """Return the bytes of a bundle, of exactly `width` entries. Raises `Unavailable`: `log/tiles`."""
-        found = self._source.read(entries_path(index, width), MAX_BUNDLE)
+        found = self._read(entries_path(index, width), MAX_BUNDLE)
         if found is None and width < FULL:
-            whole = self._source.read(entries_path(index), MAX_BUNDLE)
+            whole = self._read(entries_path(index), MAX_BUNDLE)
             found = None if whole is None else _cut(whole, width)
         if found is None:
             raise Unavailable("log/tiles", f"{entries_path(index, width)} is not there")
@@ -265,24 +287,26 @@ class Ahead:
         """Stop reading."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def each(self, items: Sequence[tuple[_T, int]], read: Callable[[_T], bytes]) -> Iterator[tuple[_T, bytes]]:
+    def each(self, items: Iterable[tuple[_T, int]], read: Callable[[_T], bytes]) -> Iterator[tuple[_T, bytes]]:
         """Yield every item with its bytes, in order.
 
         Args:
-            items: what to read, and about how many bytes that will be.
+            items: what to read, and about how many bytes that will be; taken as they are needed.
         """
         waiting: list[tuple[_T, int, Future[bytes]]] = []
-        held = at = 0
+        held = 0
+        left = iter(items)
+        upcoming = next(left, None)
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: [future.cancel() for _, _, future in waiting])
-            while waiting or at < len(items):
-                while at < len(items) and (not waiting or held + items[at][1] <= self._window):
+            while waiting or upcoming is not None:
+                while upcoming is not None and (not waiting or held + upcoming[1] <= self._window):
                     if len(waiting) >= 4 * self._workers:
                         break
-                    item, size = items[at]
+                    item, size = upcoming
                     waiting.append((item, size, self._pool.submit(read, item)))
                     held += size
-                    at += 1
+                    upcoming = next(left, None)
                 item, size, future = waiting.pop(0)
                 held -= size
                 yield item, future.result()
