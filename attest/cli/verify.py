@@ -69,8 +69,10 @@ class Moment(click.ParamType[int]):
 def read_file(path: Path, limit: int) -> bytes:
     """Read a file of at most `limit` bytes. Raises `Malformed`: `file/size`."""
     with path.open("rb") as file:
-        found = file.read(limit + 1)
-    if len(found) > limit:
+        # A pipe has no size, so both are asked.
+        large = os.fstat(file.fileno()).st_size > limit
+        found = b"" if large else file.read(limit + 1)
+    if large or len(found) > limit:
         raise Malformed("file/size", f"{path}: more than {limit} bytes")
     return found
 
