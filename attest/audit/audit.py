@@ -44,7 +44,7 @@ from attest.store.kept import keep
 MAX_EPOCH: Final = 1 << 20  # entries
 _SAVE_S: Final = 120.0  # between two states that are saved
 _PROCESSES: Final = 4  # that hash
-_MAX_TRANSITION: Final = 256 << 20
+MAX_TRANSITION: Final = 256 << 20
 _MAX_KEPT: Final = 1000  # findings of one log whose evidence is kept
 
 
@@ -82,7 +82,7 @@ def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | 
     """
     counted = Counted(source)
     started = time.monotonic()
-    work = _Audit(counted, order, memory, source if isinstance(source, Mirror) else None)
+    work = Audit(counted, order, memory, source if isinstance(source, Mirror) else None)
     report = work.report
     with contextlib.closing(work), uncollected(), parallel(min(_PROCESSES, len(os.sched_getaffinity(0)))):
         work.run()
@@ -128,11 +128,11 @@ def _parser(rows: Mapping[Hash, bytes | None]) -> Callable[[Hash], RowFile]:
     return get
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Nothing above this can be checked."""
 
 
-class _Audit:
+class Audit:
     """One run."""
 
     def __init__(self, source: Source, order: Order, memory: Memory | None, mirror: Mirror | None) -> None:
@@ -184,7 +184,7 @@ class _Audit:
             self._copy(tree)
             if self._memory is not None:
                 self._memory.verify(self._signed)
-        except _Stop:
+        except Stop:
             pass
         finally:
             self._report_facts()
@@ -196,7 +196,7 @@ class _Audit:
         self._lists = None if self._mirror is None else PartyLists(self._mirror, self._progress.ledger)
         try:
             self._replay(tree)
-        except (_Stop, IndexError, ValueError):
+        except (Stop, IndexError, ValueError):
             # Nobody is accused because of our own disk; and over maps that are out of order we may stumble anywhere.
             if not self.report.since or self._memory is None or self._memory.check(self._whole.origin):
                 raise
@@ -224,7 +224,7 @@ class _Audit:
         except (Refuted, Untrusted) as error:
             # Whoever serves a note may have changed its lines: that is no word of the log.
             self._find(error, "fault", BadNote())
-            raise _Stop from None
+            raise Stop from None
         self._weigh(weighed)
         if self._whole.size < 2:
             raise Malformed("checkpoint/size", f"size {self._whole.size}; the first checkpoint has size 2")
@@ -257,13 +257,13 @@ class _Audit:
         ledger = self._progress.ledger
         if ledger.size > self._whole.size:
             self._find(older(self._whole.size, ledger.size), "fault", None if known is None else Older(known))
-            raise _Stop
+            raise Stop
 
     def _compare(self, other: SignedCheckpoint) -> None:
         whole, old = self._whole, other.checkpoint
         if old.size > whole.size:
             self._find(older(whole.size, old.size), "fault", Older(other))
-            raise _Stop
+            raise Stop
         root, path = (
             ServedTree(Asked(self._log), whole).consistency(old.size)
             if old.size != whole.size
@@ -275,7 +275,7 @@ class _Audit:
         if root != old.root:
             error = Refuted(FORK, f"the log has signed two histories of its first {old.size} entries")
             self._find(error, "lie", Fork(other, root, path))
-            raise _Stop
+            raise Stop
 
     # --- the tree ---
 
@@ -288,15 +288,15 @@ class _Audit:
         except (Malformed, Unavailable) as error:
             self.report.findings += tree.findings
             if tree.findings:
-                raise _Stop from None
+                raise Stop from None
             if error.code != "log/tiles":
                 raise
             self.report.findings.append(Finding("served/entries-missing", "missing", error.message))
-            raise _Stop from None
+            raise Stop from None
         self.report.findings += tree.findings
         self.report.checked["entries"] = total
         if not good:
-            raise _Stop
+            raise Stop
         return tree
 
     # --- the rules ---
@@ -381,7 +381,7 @@ class _Audit:
                     shown=[tree.shown(self._whole.size - 1)],
                 ),
             )
-            raise _Stop
+            raise Stop
 
     def _epoch(
         self, tree: TreeCheck, entries: list[bytes], rows: dict[Hash, bytes | None]
@@ -401,7 +401,7 @@ class _Audit:
                 if refused.error.code.startswith("rows/") and self._look_again(tree, before.size, entries, rows):
                     continue
                 self._refuse(tree, refused, entries, rows)
-                raise _Stop from None
+                raise Stop from None
             else:
                 if before.size == 0:
                     self._check_genesis(tree, after)
@@ -426,7 +426,7 @@ class _Audit:
         """Look at row files that are not what their statements name. Tell whether a second look brought the right one.
 
         Raises:
-            _Stop: it did not, and that is found.
+            Stop: it did not, and that is found.
         """
         again = False
         for position, entry in enumerate(entries, start):
@@ -464,7 +464,7 @@ class _Audit:
                     wrong.code, severity, wrong.message, (position,), party, statement.stream, path, evidence=evidence
                 )
             )
-            raise _Stop
+            raise Stop
         return again
 
     def _check_genesis(self, tree: TreeCheck, after: Ledger) -> None:
@@ -472,7 +472,7 @@ class _Audit:
             check_genesis(self._signed, Anchor.of(after))
         except Refuted as error:
             self._find(error, "lie", BadEpoch(anchor=Anchor.empty(), epoch=0, shown=[tree.shown(0)]), (0,))
-            raise _Stop from None
+            raise Stop from None
 
     def _refuse(
         self, tree: TreeCheck, refused: RefusedEpoch, entries: Sequence[bytes], rows: dict[Hash, bytes | None]
@@ -487,7 +487,7 @@ class _Audit:
         if error.code == "rule/epoch-root":
             # The log's own proof shows the heads that it has committed: which of them is wrong, only it can say.
             with contextlib.suppress(AttestError):
-                own = self._log.transition(number, _MAX_TRANSITION)
+                own = self._log.transition(number, MAX_TRANSITION)
                 if own is not None:
                     try:
                         verify_transition(own, anchor, _getter(rows))

@@ -14,6 +14,7 @@ from attest.audit.findings import Report, Trust
 from attest.audit.memory import Memory
 from attest.audit.page import page
 from attest.audit.party import audit_party
+from attest.audit.since import audit_since
 from attest.audit.source import DirectorySource, HttpSource, Mirror, Source
 from attest.audit.words import moment
 from attest.cli import output
@@ -55,6 +56,12 @@ _SYSTEMS = 20  # on a terminal
     help="a checkpoint of this log that you got elsewhere, to hold it to; repeatable",
 )
 @click.option(
+    "--since",
+    "since_file",
+    type=click.Path(path_type=Path),
+    help="a checkpoint that was audited: check what came after it, by proofs that a log keeps for a day",
+)
+@click.option(
     "--evidence",
     type=click.Path(path_type=Path, file_okay=False),
     help="where evidence is kept  [default: evidence in --state, else attest-evidence]",
@@ -76,6 +83,7 @@ def command(
     again: bool,
     mirror: Path | None,
     checkpoints: tuple[Path, ...],
+    since_file: Path | None,
     evidence: Path | None,
     holder: str | None,
     system: str | None,
@@ -94,6 +102,7 @@ def command(
     try:
         encoded = read_file(policy_file, 1 << 20)
         policy = Policy.parse(encoded)
+        since = None if since_file is None else SignedCheckpoint.parse(read_file(since_file, 1 << 20))
         others = [SignedCheckpoint.parse(read_file(path, 1 << 20)) for path in checkpoints]
     except Malformed as error:
         raise click.UsageError(f"{error.code}: {error.message}") from None
@@ -103,6 +112,8 @@ def command(
         raise click.UsageError("--system wants --holder")
     if holder is not None and (mirror is not None or state is not None or others):
         raise click.UsageError("--holder looks at one head: it goes without --state, --mirror and --checkpoint")
+    if since is not None and (holder is not None or mirror is not None or state is not None):
+        raise click.UsageError("--since goes without --state, --mirror and --holder")
     live = place.startswith(("http://", "https://"))
     with _source(place, policy, live=live) as source, output.bars() as watch:
         order = Order(policy, place, int(time.time()), others, live, workers, again, watch)
@@ -110,6 +121,8 @@ def command(
             source = Mirror(source, mirror)
         if holder is not None:
             report = audit_party(source, order, holder, system, evidence or Path("attest-evidence"))
+        elif since is not None:
+            report = audit_since(source, order, since, evidence or Path("attest-evidence"))
         elif state is None:
             report = audit(source, order, None, evidence or Path("attest-evidence"))
         else:
