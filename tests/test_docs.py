@@ -1,5 +1,6 @@
 """The commands that README and guides show are run, as shown, in an empty folder."""
 
+import json
 import os
 import re
 import signal
@@ -104,6 +105,15 @@ def test_the_commands_for_samples_work(folder: Path, port: int) -> None:
     assert "\n299\n" in said and "draws\topened\t" in said and "this supports that fewer than" in said
 
 
+def test_the_commands_for_monitoring_work(folder: Path, port: int) -> None:
+    """The guide for monitoring runs on what the tour has made; what it says of exit codes is what happens."""
+    run(folder, commands_of("docs/guides/monitoring.md", port))
+
+    events = [json.loads(line)["kind"] for line in (folder / "events.jsonl").read_text().split("\n")[:-1]]
+    assert {"party-admitted", "system-registered", "watched-held", "watched-erased", "checkpoint"} <= set(events)
+    assert "watched-erased" in (folder / "told").read_text()
+
+
 def test_the_commands_for_operators_work(tmp_path: Path) -> None:
     """The operator's guide runs in an empty folder, the service until the end."""
     process = run(tmp_path, commands_of("docs/guides/operator.md", free_port()))
@@ -146,7 +156,10 @@ def test_no_page_has_commands_that_nothing_runs() -> None:
     """A page with `sh` blocks is run here, or by the test that it names below."""
     here = {
         "README.md",
-        *(f"docs/guides/{name}.md" for name in ("verifying", "auditing", "sampling", "operator", "witness", "keys")),
+        *(
+            f"docs/guides/{name}.md"
+            for name in ("verifying", "auditing", "sampling", "monitoring", "operator", "witness", "keys")
+        ),
     }
     run_elsewhere = {"docs/guides/holder.md": "tests/holder"}
     pages = ["README.md", *(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]

@@ -115,13 +115,12 @@ class Command:
             try:
                 process.communicate(event.event.encode("ascii") + b"\n", timeout=self._timeout_s)
             except subprocess.TimeoutExpired:
+                # All that it has started.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 raise Unavailable(
                     "monitor/undelivered", f"the command took longer than {self._timeout_s:.0f} s"
                 ) from None
-            finally:
-                # It may have left children that keep our pipe open.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
         if process.returncode:
             raise Unavailable("monitor/undelivered", f"the command ended with {process.returncode}")
 

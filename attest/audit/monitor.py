@@ -305,7 +305,7 @@ class Monitor:
             Unavailable: `monitor/undelivered`; the event is delivered again, before any later one.
         """
         severities: list[str] = []
-        while events := self._memory.pending(self.origin, target.most):
+        while not self.stopped.is_set() and (events := self._memory.pending(self.origin, target.most)):
             target.send(events)
             self._memory.acknowledge(events, int(self._clock()))
             severities += [json.loads(each.event)["severity"] for each in events]

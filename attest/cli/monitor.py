@@ -15,7 +15,7 @@ from attest.audit.monitor import Kept, Look, Monitor
 from attest.audit.source import DirectorySource, HttpSource, Source
 from attest.cli import output
 from attest.cli.verify import Duration, read_file
-from attest.errors import AttestError, Malformed
+from attest.errors import AttestError
 from attest.formats.keepsake import MAX_KEEPSAKE, Keepsake
 from attest.formats.policy import Policy
 from attest.store.audited import Stored
@@ -107,7 +107,7 @@ def command(
         policy = Policy.parse(read_file(policy_file, 1 << 20))
         watches = [_watch(path) for path in keepsakes]
         target = _target(program, webhook, jsonl, anywhere=allow_http)
-    except Malformed as error:
+    except AttestError as error:
         raise click.UsageError(f"{error.code}: {error.message}") from None
     except OSError as error:
         raise click.UsageError(f"{error.strerror}: {error.filename}") from None
