@@ -110,11 +110,11 @@ class Watch:
         """Tell whether the holder's indexes are those of this keepsake: made under the key that the log binds."""
         return holder is not None and any(digest == self.vrf_digest for _, digest in holder.vrf)
 
-    def event(self, origin: str, system: str, state: State, time: int, entry: Hash | None = None) -> Event:
+    def event(self, origin: str, system: str, state: State, time: int, said: Statement | None = None) -> Event:
         """Say how its index stands in a system. The index itself is not said: it would name the subject's rows.
 
         Args:
-            entry: the leaf hash of the statement that did it, if that went by.
+            said: the statement that did it, if that went by.
         """
         if state.status == ERASED:
             kind, what = "watched-erased", "is erased"
@@ -130,9 +130,10 @@ class Watch:
             "system": system,
             "generation": state.generation,
             "version": state.version,
+            "said": None if said is None else _words(said),
             "evidence": {
-                "statement": state.position,
-                "entry_id": None if entry is None else encode_base64url(entry),
+                "entry": state.position,
+                "entry_id": None if said is None else encode_base64url(said.leaf),
                 "how": "attest prove KEEPSAKE --url URL shows it to anybody, and tells the log whom you ask about",
             },
         }
@@ -233,7 +234,13 @@ def _watched(
         at = bisect_left(rows.indexes, index)
         if at < len(rows) and rows.indexes[at] == index:
             state = State.parse(effects.states[party, system][commitment.map_key(index)])
-            yield watch.event(origin, system, state, 0, statement.leaf)
+            yield watch.event(origin, system, state, 0, statement)
+
+
+def _words(statement: Statement) -> dict[str, Any]:
+    """Return what a hold or tombstone says of all its rows, without what names them."""
+    fields = statement.payload.fields()
+    return {"kind": statement.payload.KIND, **{name: fields[name] for name in fields if name not in ("count", "root")}}
 
 
 # --- what a look says ---
@@ -249,7 +256,10 @@ def of_checkpoint(report: Report) -> Event:
 
 def of_finding(report: Report, finding: Finding) -> Event:
     """Say what an audit has found."""
-    evidence, kept = finding.evidence, finding.kept
+    evidence, kept = finding.evidence, finding.shown()["evidence"]
+    if kept is not None:
+        # Where the state directory is, is nobody's business.
+        kept = {**kept, "file": "/".join(kept["file"].split("/")[-2:])}
     # A checkpoint that is wrong in itself is another one each time; all other evidence has a name of its own.
     named = evidence is not None and not isinstance(evidence.exhibit, BadNote)
     what = evidence.digest().hex() if evidence is not None and named else f"{report.size} {report.root}"
@@ -261,7 +271,7 @@ def of_finding(report: Report, finding: Finding) -> Event:
         report.audited_at,
         position=min(finding.entries, default=None),
         severity=finding.severity,
-        details={**finding.shown(), "evidence": None if kept is None else "/".join(kept.split("/")[-2:])},
+        details={**finding.shown(), "evidence": kept},
     )
 
 

@@ -70,6 +70,11 @@ class Kept(Memory):
         self._unwritten = False
         self._next_s = time.monotonic() + _SAVE_SHARE * (time.monotonic() - started)
 
+    def forget(self, origin: str) -> None:
+        """See `Memory`."""
+        self.drop()
+        super().forget(origin)
+
     def drop(self) -> None:
         """Forget what is not on disk: somebody has begun to change it."""
         self._now, self._unwritten = None, False
@@ -372,6 +377,8 @@ class _Gathered:
     def seen(self, position: int, statement: Statement, rows: RowFile | None, effects: Effects) -> None:
         """Take an accepted entry."""
         self._clean = False
+        if position == 0:
+            self._retired.clear()  # what was kept has rotted, and is read anew
         # Even what is not told has to go by, for the systems there are.
         watches = self._monitor._watches
         events = list(of_entry(self._origin, position, statement, rows, effects, self._retired, watches))

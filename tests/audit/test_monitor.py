@@ -3,11 +3,16 @@
 import base64
 import itertools
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
 
 from attest.audit.delivery import Lines
 from attest.audit.events import Watch
@@ -19,7 +24,10 @@ from attest.errors import Conflict, Malformed, Unavailable
 from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, PolicyGroup, PolicyWitness
 from attest.formats.state import vrf_key_digest
+from attest.resources import resources
+from attest.store import audited, register
 from attest.store.audited import Stored
+from attest.store.db import Database
 from tests.audit.published import policy, publish
 from tests.ledger import model
 from tests.ledger.log import ORIGIN, START, Log, descriptor, row_of, rows_of
@@ -233,6 +241,9 @@ def test_a_watched_keepsake_is_followed(scene):
                 assert event["details"]["keepsake"] == "ada.keepsake"
                 assert event["details"]["holder"] == ACME
                 entry = scene.operator.entries[event["position"]]
+                erased = event["kind"] == "watched-erased"
+                assert event["details"]["said"]["kind"] == ("tombstone/1" if erased else "hold/1")
+                assert event["details"]["said"].keys().isdisjoint({"count", "root"})
                 assert event["details"]["evidence"]["entry_id"] == b64url(model.leaf(entry))
 
 
@@ -418,6 +429,65 @@ def test_witnesses_that_go_and_come_back_are_told(scene):
     assert kinds(scene.once()[1]) == ["checkpoint", "quorum-met", "witness-back"]
 
 
+def test_files_that_are_missing_or_wrong_are_told_and_so_is_their_end(scene):
+    """What is missing after a while, what is wrong at once; neither hides what comes after it is repaired."""
+    scene.once()
+    scene.log.hold(ACME, "db", rows_of(70))
+    scene.publish()
+    [root] = [root for root in scene.log.files if root not in stage().files]
+    file = scene.place / "rows" / root.hex()
+    rows = file.read_bytes()
+    file.unlink()
+    look, events = scene.once()
+    assert look.problem is not None and not look.grave and events == []
+    scene.now += 600
+    assert [(event["kind"], event["severity"]) for event in scene.once()[1]] == [("files-missing", "missing")]
+    file.write_bytes(rows[:63] + bytes([rows[63] ^ 1]))
+    [event] = scene.once()[1]
+    assert (event["kind"], event["severity"], event["subject"]) == (
+        "files-wrong",
+        "fault",
+        f"served/rows rows/{root.hex()}",
+    )
+    file.write_bytes(rows)
+    assert kinds(scene.once()[1]) == ["checkpoint", "files-right", "files-there"]
+
+
+def test_what_fails_is_asked_less_and_less_often(scene):
+    """Every minute, then after two, four, eight, and at most ten; and every minute again when it is back."""
+
+    class Waiting(threading.Event):
+        """Time passes when one waits."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            scene.now += int(timeout or 0)
+            return self.is_set()
+
+    asked: list[int] = []
+
+    class Sometimes(DirectorySource):
+        def read(self, path: str, most: int) -> bytes | None:
+            if path == "checkpoint":
+                asked.append(scene.now - START)
+            if START + 200 < scene.now < START + 3000:
+                raise Unavailable("log/unreachable", "")
+            return super().read(path, most)
+
+    memory, taken = scene.memory(), Taken()
+    monitor = scene.monitor(memory, source=Sometimes(scene.place), clock_s=lambda: float(scene.now))
+    monitor.stopped = Waiting()
+
+    def said(_) -> None:
+        if len(asked) == 11:
+            monitor.stopped.set()
+
+    assert monitor.run(taken, 60, said) is False
+    memory.close()
+    assert asked == [100, 160, 220, 340, 580, 1060, 1660, 2260, 2860, 3460, 3520]
+    assert taken.kinds()[-2:] == ["log-unreachable", "log-back"]
+    assert [event["time"] - START for event in taken.events[-2:]] == [1060, 3460]
+
+
 # --- lies ---
 
 
@@ -433,7 +503,7 @@ def test_a_lie_is_told_once_with_its_evidence(scene):
     look, [event] = scene.once()
     assert look.grave
     assert (event["kind"], event["severity"], event["details"]["code"]) == ("finding", "lie", "log/fork")
-    assert (scene.folder / "state" / "evidence" / event["details"]["evidence"]).is_file()
+    assert (scene.folder / "state" / "evidence" / event["details"]["evidence"]["file"]).is_file()
     look, events = scene.once()
     assert look.grave and events == []
 
@@ -453,6 +523,31 @@ def test_a_contradiction_is_told_and_the_log_followed_on(scene):
     scene.log.hold(ACME, "db", rows_of(90))
     scene.publish()
     assert kinds(scene.once()[1]) == ["checkpoint"]
+
+
+# --- the store ---
+
+
+def test_a_memory_of_the_first_version_is_brought_up_to_date(tmp_path):
+    """What was verified stays; the tables are those that the code speaks of."""
+    state = tmp_path / "state"
+    state.mkdir()
+    db = Database(f"sqlite:///{state}/audit.db", "auditor")
+    with db.write() as transaction:
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(resources("migrations") / "auditor"))
+        config.attributes["connection"] = transaction
+        command.upgrade(config, "auditor_0001")
+    note = Operator(stage().copy()).signed()
+    with db.write() as transaction:
+        register.replace(transaction, ORIGIN, None, note.encode().decode())
+    db.close()
+    memory = Kept(state)
+    memory.close()
+    assert memory.verified(ORIGIN) == note
+    with Database(f"sqlite:///{state}/audit.db", "auditor").read() as transaction:
+        context = MigrationContext.configure(transaction)
+        assert compare_metadata(context, audited.metadata) == []
 
 
 # --- crashes ---
