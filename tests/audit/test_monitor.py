@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -548,6 +549,30 @@ def test_a_memory_of_the_first_version_is_brought_up_to_date(tmp_path):
     with Database(f"sqlite:///{state}/audit.db", "auditor").read() as transaction:
         context = MigrationContext.configure(transaction)
         assert compare_metadata(context, audited.metadata) == []
+
+
+def test_a_rotten_replay_hides_and_repeats_nothing(scene):
+    """Whatever file of it is damaged, in the middle or at the end: it is made anew, and what is new is told."""
+    scene.once(watches=[watch()])
+    state = scene.folder / "state"
+    kept = scene.folder / "kept"
+    shutil.copytree(state, kept)
+    scene.log.systems(ACME, descriptor("db", assets=["more"]))
+    scene.log.hold(ACME, "db", ada("db") | rows_of(1, version=1))
+    scene.publish()
+    _, expected = scene.once(watches=[watch()])
+    assert kinds(expected) == ["system-changed", "watched-held", "checkpoint"]
+    files = [path for path in sorted(kept.rglob("*")) if path.is_file() and not path.name.startswith("audit.db")]
+    assert len(files) > 3
+    for path in files:
+        content = path.read_bytes()
+        for at in {len(content) // 2, max(0, len(content) - 1)}:
+            shutil.rmtree(state)
+            shutil.copytree(kept, state)
+            damaged = content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :] if content else b"x"
+            (state / path.relative_to(kept)).write_bytes(damaged)
+            look, events = scene.once(watches=[watch()])
+            assert (look.problem, events) == (None, expected), path
 
 
 # --- crashes ---
