@@ -38,7 +38,6 @@ _BUFFER: Final = 10_000  # events
 _SAVE_SHARE: Final = 20  # of the time, at most one part in so many goes into saving state maps
 _LONGEST_PAUSE_S: Final = 600.0
 _AT_ONCE: Final = ("silent", "fault", "blind")  # here the log has had its time already, or patience does not help
-_SOURCE: Final = ("log/unreachable", "log/stalled", "log/answer", "audit/unreadable")  # what a source may say
 _GRAVE: Final = ("lie", "contradiction")
 
 
@@ -144,13 +143,7 @@ class Steady:
         """See `Source`. Raises `Unavailable`: `log/stalled`, `monitor/stopped`, too."""
         if self._stopped.is_set():
             raise Unavailable("monitor/stopped", "the monitor was told to stop")
-        try:
-            found = self._source.read(path, most)
-        except AttestError as error:
-            if error.code in _SOURCE:
-                raise
-            # Its code and words are the log's own: they could be those of a fault of ours.
-            raise Malformed("log/answer", "the log answers with an error of its own") from None
+        found = self._source.read(path, most)
         with self._lock:
             self.bytes += 0 if found is None else len(found)
             lasts_s = self._clock_s() - self._started

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -19,7 +20,7 @@ from attest.audit.delivery import Lines
 from attest.audit.events import Watch
 from attest.audit.memory import Progress
 from attest.audit.monitor import Kept, Look, Monitor
-from attest.audit.source import DirectorySource
+from attest.audit.source import DirectorySource, HttpSource
 from attest.crypto import commitment
 from attest.errors import Conflict, Malformed, Unavailable
 from attest.formats.note import KeyType, NoteVerifier
@@ -29,6 +30,7 @@ from attest.resources import resources
 from attest.store import audited, register
 from attest.store.audited import Stored
 from attest.store.db import Database
+from attest.transport import LogClient
 from tests.audit.published import policy, publish
 from tests.ledger import model
 from tests.ledger.log import ORIGIN, START, Log, descriptor, row_of, rows_of
@@ -348,9 +350,13 @@ class Absent:
 def test_a_log_that_does_not_answer_is_told_after_a_while(scene):
     """And told again when it is back; what it says meanwhile is nobody's code."""
     scene.once()
-    absent = Absent(Conflict("store/full", "we are the log, and say this to stop you"))
+    said = {"code": "store/full", "detail": "we are the log, and say this to stop you"}
+    client = LogClient(
+        "http://log.example", None, transport=httpx.MockTransport(lambda _: httpx.Response(409, json=said))
+    )
+    absent = HttpSource(client)
     look, events = scene.once(source=absent)
-    assert events == [] and look.problem is not None and look.problem.code == "log/answer"
+    assert events == [] and look.problem is not None and look.problem.code == "audit/unreadable"
     scene.now += 599
     assert scene.once(source=absent)[1] == []
     scene.now += 1
