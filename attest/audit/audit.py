@@ -441,7 +441,7 @@ class Audit:
             wrong = rows_wrong(position, payload, served)
             if wrong.code == "none":
                 continue
-            if served is not None and self._source.forget(path):
+            if self._source.forget(path):
                 served = rows[payload.root] = self._row_file(payload.root, payload.count * ROW)
                 wrong = rows_wrong(position, payload, served)
                 if wrong.code == "none":

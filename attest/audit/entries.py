@@ -82,15 +82,38 @@ class TreeCheck:
         self._log = SourceLog(source)
         self._signed = signed
         self._whole = signed.checkpoint
+        self._start = frontier, edges
+        self.findings: list[Finding] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        frontier, edges = self._start
         self._frontier = frontier
         self._wrong: dict[Tile, tuple[bytes | None, bytes]] = {}  # what was served, and what is right
         self._wrong_parts: list[tuple[int, int, bytes, int, Hash]] = []  # bundles: index, width, served, place, truth
         self.builder = TileBuilder(edges, frontier.size)
         self.entries = Entries(frontier.size)
-        self.findings: list[Finding] = []
 
     def run(self, ahead: Ahead, progress: Callable[[int], None]) -> bool:
         """Read all entries; tell whether they, and not only some of them, are those under the checkpoint."""
+        good = self._read_all(ahead, progress)
+        if not good and self._forget_wrong():
+            # It was our own copy that had rotted.
+            self.entries.close()
+            self._begin()
+            good = self._read_all(ahead, progress)
+        if good:
+            self._report_tiles()
+        else:
+            self._report_entries()
+        return good
+
+    def _forget_wrong(self) -> bool:
+        """Drop what we have of the bundles that do not lead to their tiles; tell whether there was anything."""
+        wrong = [entries_path(index, width) for level, index, width in self._wrong if level == 0]
+        return bool([path for path in wrong if self._source.forget(path)])
+
+    def _read_all(self, ahead: Ahead, progress: Callable[[int], None]) -> bool:
         whole, first = self._whole, self._frontier.size // FULL
         # As they come: a checkpoint may say that there are 2^62.
         bundles = ((index, _BUNDLE) for index in range(first, -(-whole.size // FULL)))
@@ -107,12 +130,7 @@ class TreeCheck:
             progress(self.entries.size)
         for tile, right in self.builder.partial():
             self._compare(tile, right)
-        good = self._frontier.root() == whole.root
-        if good:
-            self._report_tiles()
-        else:
-            self._report_entries()
-        return good
+        return self._frontier.root() == whole.root
 
     def close(self) -> None:
         """Forget the entries."""

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from attest.audit.audit import Order, audit
 from attest.audit.findings import Report
 from attest.audit.memory import Memory
-from attest.audit.source import DirectorySource, Source
+from attest.audit.source import DirectorySource, Mirror, Source
 from attest.crypto.keys import SigningKey, thumbprint
 from attest.errors import Unavailable
 from attest.formats.policy import Policy
 from attest.formats.rows import RowFile
 from attest.formats.statement import Epoch, Hold, Keys, NewKey, PartyEnd, Statement, possession_message
+from tests.audit.liars import flip
 from tests.audit.published import policy, publish
 from tests.ledger import model
 from tests.ledger.log import Log, rows_of
@@ -245,3 +246,29 @@ def test_a_rotten_state_accuses_nobody(tmp_path, way):
                 continue
             assert (report.outcome, report.findings) == ("clean", [])
             assert report.facts == whole.facts
+
+
+@pytest.mark.parametrize("way", ["flip", "cut", "empty", "gone", "more", "huge"])
+def test_a_rotten_mirror_accuses_nobody(tmp_path, way):
+    """Whatever file of the copy is damaged: it is fetched again, nothing is found, and the copy is right."""
+    operator = rich()
+    place = publish(operator, tmp_path / "log")
+    mirror = tmp_path / "mirror"
+    assert look(Mirror(DirectorySource(place), mirror)).outcome == "clean"
+    right = {path.relative_to(mirror): path.read_bytes() for path in mirror.rglob("*") if path.is_file()}
+    assert any(path.parts[0] == "rows" for path in right)
+    for name, content in right.items():
+        if way == "gone":
+            (mirror / name).unlink()
+        else:
+            damaged = {
+                "flip": flip(content, len(content) // 2),
+                "cut": content[: len(content) // 2],
+                "empty": b"",
+                "more": content + bytes(64),
+                "huge": bytes(20 << 20),
+            }
+            (mirror / name).write_bytes(damaged[way])
+        report = look(Mirror(DirectorySource(place), mirror))
+        assert (report.outcome, report.findings, name) == ("clean", [], name)
+        assert (mirror / name).read_bytes() == content
