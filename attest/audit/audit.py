@@ -339,6 +339,8 @@ class Audit:
         wanted: list[tuple[tuple[int, Hash | None], int]] = []  # row files and ends of epochs, in order
         begin = start
         for position in range(start, tree.entries.size):
+            if position - begin >= MAX_EPOCH:
+                raise Unavailable("audit/limit", f"an epoch of more than {MAX_EPOCH} entries")
             [entry] = tree.entries.read(position, position + 1)
             try:
                 payload = Statement.parse(entry).payload
@@ -350,9 +352,8 @@ class Audit:
                 self._rows_total += payload.count
             elif isinstance(payload, Epoch):
                 wanted.append(((position, None), 0))
-            if position - begin > MAX_EPOCH:
-                raise Unavailable("audit/limit", f"an epoch of more than {MAX_EPOCH} entries")
-        rows: dict[Hash, bytes | None] = {}
+                begin = position + 1
+        begin, rows = start, dict[Hash, bytes | None]()
         sizes: dict[Hash, int] = {}  # several statements may name one file, and some may say less than it has
         for (_, root), size in wanted:
             if root is not None:

@@ -272,3 +272,13 @@ def test_a_rotten_mirror_accuses_nobody(tmp_path, way):
         report = look(Mirror(DirectorySource(place), mirror))
         assert (report.outcome, report.findings, name) == ("clean", [], name)
         assert (mirror / name).read_bytes() == content
+
+
+def test_the_bound_of_an_epoch_is_not_one_of_the_log(tmp_path, monkeypatch):
+    """A log may have any number of entries, an epoch not."""
+    place = publish(rich(), tmp_path / "log")
+    monkeypatch.setattr("attest.audit.audit.MAX_EPOCH", 5)
+    assert look(place).outcome == "clean"
+    monkeypatch.setattr("attest.audit.audit.MAX_EPOCH", 3)
+    with pytest.raises(Unavailable, match="audit/limit"):
+        look(place)

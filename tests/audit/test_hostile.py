@@ -1,6 +1,8 @@
 """Whoever serves a log, or has made a copy, sends what it likes: the audit ends soon, and accuses nobody."""
 
 import os
+import socketserver
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -188,3 +190,40 @@ def test_what_is_no_checkpoint_accuses_nobody(tmp_path: Path, spoil) -> None:
     with pytest.raises(Unavailable):
         look(place)
     assert time.monotonic() - begun < 20
+
+
+class Raw(socketserver.BaseRequestHandler):
+    """Answers every request with the same bytes, whatever they are."""
+
+    answer = b""
+
+    def handle(self) -> None:
+        self.request.recv(65_536)
+        self.request.sendall(self.answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nlog.example",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nlog.example",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nlog.example",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nlog",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000,
+        b"\x00" * 100_000,
+        b"",
+    ],
+)
+def test_what_is_no_answer_accuses_nobody(answer: bytes) -> None:
+    """Lengths that are none, headers without end, no HTTP at all."""
+    handler = type("Handler", (Raw,), {"answer": answer})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}"
+            with LogClient(url, None, patience_s=0, timeout_s=5) as client, pytest.raises(Unavailable):
+                audit(HttpSource(client), Order(policy(), url, 0), None, None)
+        finally:
+            server.shutdown()
+            thread.join()
