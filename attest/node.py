@@ -1027,11 +1027,13 @@ class Node:
         read = reader(self._public, view.size, self.view.size)
         places = (0, view.size - 1)
         entries = self._log.entries_at(places)
+        own = view.ledger.parties[self.origin]
         return PartyProof(
             view.signed,
             tuple((at, entries[at], tuple(tree.inclusion_path(at, view.size, read))) for at in places),
             head.encode(),
             view.ledger.top.prove(head.key()).encode(),
+            (own.encode(), view.ledger.top.prove(own.key()).encode()),
             tuple(
                 (system.encode(), view.ledger.descriptors[party, system.system].encode())
                 for system in view.ledger.systems_of(party)

@@ -64,6 +64,7 @@ def main() -> int:
     commit()
     erase_step_by_step(url)
     lie(url)
+    audit(url)
     finish(url, time.monotonic() - started, stay=not options.no_service)
     return 0
 
@@ -265,6 +266,24 @@ def lie(url: str) -> None:
     verify("riner-3.bundle", code=5, policy="impostor/policy")
 
 
+def audit(url: str) -> None:
+    """Let an auditor recompute everything, from the log and then from a copy in which a bit was flipped."""
+    chapter("An auditor trusts nobody")
+    tell("From entries and row files alone, every root is recomputed; a copy is kept, and a report for people:")
+    attest(*("audit", url, "--policy", "log/policy", "--mirror", "copy", "--html", "audit.html"), quiet=True)
+    tell("The company alone, without fetching the rest; the chain in its head proves that nothing was left out:")
+    attest("audit", url, "--policy", "log/policy", "--holder", HOLDER, quiet=True)
+    tell("In the copy, one bit of one row is changed. The copy is audited, without network:")
+    rows = max((DEMO / "copy/rows").iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(rows.read_bytes())
+    content[len(content) // 2] ^= 1
+    rows.write_bytes(content)
+    found = attest("audit", "copy", "--policy", "log/policy", "--evidence", "found", code=3)
+    evidence = next(line.split("\t")[-1] for line in found.splitlines() if line.startswith("finding\t"))
+    tell("What was found is evidence, which anybody checks with the policy alone:")
+    attest("verify", evidence, "--policy", "log/policy", code=3)
+
+
 def finish(url: str, seconds: float, *, stay: bool) -> None:
     """Say what is left to try by hand."""
     chapter("Try it yourself")
@@ -280,6 +299,7 @@ def finish(url: str, seconds: float, *, stay: bool) -> None:
               keepsake    riner.keepsake                 his own; keep such a thing private
               bundles     riner-hold.bundle riner-tombstone.bundle riner-1.bundle to riner-3.bundle bystander.bundle
               certificate riner.certificate
+              audit       audit.html                     the auditor's report; open it in a browser
               {service}
             For example:
               cd var/demo

@@ -50,6 +50,8 @@ class PartyLists:
             if listed and len(listed) == self._counts[party] % FULL:
                 path = list_path(party, self._counts[party] // FULL, len(listed))
                 self._mirror.write(path, encode_list(listed))
+        log = ledger.parties[ledger.origin]
+        own = log.encode(), ledger.top.prove(log.key()).encode()
         for party, head in ledger.parties.items():
             if head.log is not None:
                 continue
@@ -58,6 +60,7 @@ class PartyLists:
                 tuple((each.position, each.entry, tuple(each.path)) for each in ends),
                 head.encode(),
                 ledger.top.prove(head.key()).encode(),
+                own,
                 tuple(
                     (system.encode(), ledger.descriptors[party, system.system].encode())
                     for system in ledger.systems_of(party)

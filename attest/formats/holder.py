@@ -31,6 +31,7 @@ class PartyProof:
     entries: tuple[tuple[int, bytes, tuple[Hash, ...]], ...]  # entry 0 and the last: position, entry, inclusion path
     head: bytes
     proof: bytes  # of the head, in the top map
+    log: tuple[bytes, bytes]  # the log's own head, which says what rules are in force, and its proof
     systems: tuple[tuple[bytes, bytes], ...]  # heads and descriptors, ids ascending
 
     def encode(self) -> bytes:
@@ -42,6 +43,7 @@ class PartyProof:
                 "entries": [[position, entry, list(path)] for position, entry, path in self.entries],
                 "head": self.head,
                 "proof": self.proof,
+                "log": list(self.log),
                 "systems": [list(system) for system in self.systems],
             }
         )
@@ -54,9 +56,9 @@ class PartyProof:
         check_items(encoded, _MAX_ITEMS)
         found = decode_cbor(encoded)
         if not isinstance(found, dict) or found.keys() != {
-            "format", "checkpoint", "entries", "head", "proof", "systems"
+            "format", "checkpoint", "entries", "head", "proof", "log", "systems"
         }:  # fmt: skip
-            raise Malformed("holder-proof/format", "want exactly checkpoint, entries, format, head, proof, systems")
+            raise Malformed("holder-proof/format", "other fields than those of a proof")
         if found["format"] != FORMAT or not all(
             isinstance(found[name], bytes) for name in ("checkpoint", "head", "proof")
         ):
@@ -66,6 +68,7 @@ class PartyProof:
             tuple(_entry(each) for each in _list(found["entries"], 2)),
             found["head"],
             found["proof"],
+            _pair(found["log"]),
             tuple(_pair(each) for each in _list(found["systems"], None)),
         )
 

@@ -51,16 +51,26 @@ def verify_party(proof: PartyProof, party: str) -> Committed:
         raise Refuted("log/no-epoch", f"the checkpoint of {whole.size} entries does not end with an epoch")
     statements[1].verify_signature(genesis.statements)
     verify_log_signatures(proof.signed, log_verifiers(whole.origin, genesis.note_ed25519, genesis.note_mldsa44))
-    bound = sparse.verify(sparse.MapProof.parse(proof.proof), epoch.root, top_key(party))
-    if bound is None:
-        raise Refuted("holder/absent", f"{party} is not admitted to this log")
-    if labelled("party-head", proof.head) != bound:
-        raise Refuted("holder/head", "the head shown is not the committed one")
-    head = PartyHead.decode(proof.head)
-    if head.party != party or head.log is not None:
+    log = _head(proof.log[0], proof.log[1], epoch.root, whole.origin)
+    if log.log is None or (log.log.rules, log.log.rules_digest) != (RULES, RULES_DIGEST):
+        raise Unavailable("rule/unknown-rules", f"other rules than {RULES} are in force in this log")
+    head = _head(proof.head, proof.proof, epoch.root, party)
+    if head.log is not None:
         raise Refuted("holder/head", f"the head is {head.party}'s")
     systems = _systems(proof, head)
     return Committed(genesis, statements[1], head, systems)
+
+
+def _head(encoded: bytes, proof: bytes, root: Hash, party: str) -> PartyHead:
+    bound = sparse.verify(sparse.MapProof.parse(proof), root, top_key(party))
+    if bound is None:
+        raise Refuted("holder/absent", f"{party} is not admitted to this log")
+    if labelled("party-head", encoded) != bound:
+        raise Refuted("holder/head", "the head shown is not the committed one")
+    head = PartyHead.decode(encoded)
+    if head.party != party:
+        raise Refuted("holder/head", f"the head is {head.party}'s")
+    return head
 
 
 def _shown(whole: Checkpoint, position: int, entry: bytes, path: Sequence[Hash]) -> Statement:

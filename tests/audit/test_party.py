@@ -8,6 +8,7 @@ from attest.audit.audit import Order
 from attest.audit.findings import Report
 from attest.audit.party import audit_party
 from attest.audit.source import DirectorySource
+from attest.errors import Unavailable
 from attest.formats.holder import PartyProof, encode_list, list_path, parse_list, proof_path
 from attest.ledger.epoch import Ledger
 from attest.ledger.evidence import Evidence
@@ -15,7 +16,7 @@ from attest.merkle import tree
 from tests import reference
 from tests.audit.published import party_list, policy, publish, write
 from tests.ledger import model as slow
-from tests.ledger.log import rows_of
+from tests.ledger.log import ORIGIN, rows_of
 from tests.witness.lies import ACME, BETA, Operator, head, stage
 
 
@@ -29,6 +30,7 @@ def party_proof(operator: Operator, ledger: Ledger, party: str) -> bytes:
         tuple((at, operator.entries[at], tuple(tree.inclusion_path(at, size, read))) for at in (0, size - 1)),
         ledger.parties[party].encode(),
         ledger.top.prove(ledger.parties[party].key()).encode(),
+        (ledger.parties[ORIGIN].encode(), ledger.top.prove(ledger.parties[ORIGIN].key()).encode()),
         tuple((each.encode(), ledger.descriptors[party, each.system].encode()) for each in ledger.systems_of(party)),
     ).encode()
 
@@ -135,6 +137,7 @@ def lying_proof(operator, model, signed) -> bytes:
         tuple((at, operator.entries[at], tuple(tree.inclusion_path(at, size, read))) for at in (0, size - 1)),
         model.head(ACME),
         reference.map_proof(top, key),
+        (model.head(ORIGIN), reference.map_proof(top, slow.label("top-key", ORIGIN.encode()))),
         tuple((slow.det(model.systems[name]), slow.det(model.descriptors[name])) for name in systems),
     ).encode()
 
@@ -143,3 +146,17 @@ def test_lists_are_read_strictly():
     """Positions ascend, and nothing is cut off."""
     listed = [(1, b"a"), (7, b""), (300, b"bcd")]
     assert parse_list(encode_list(listed)) == listed
+
+
+def test_other_rules_accuse_nobody(tmp_path):
+    """Where the log has gone on to rules that are not known here, nothing can be said of a party."""
+    log = stage().copy()
+    log.hold(ACME, "db", rows_of(60))
+    after = log.model.copy()
+    head(ORIGIN, rules={"name": "attest-rules/2", "digest": bytes(32)})(after)
+    operator = Operator(log)
+    operator.publish(log.force(epoch=log.sign_epoch(root=after.top_root()).entry, after=after))
+    place = publish(operator, tmp_path / "log")
+    write(place / proof_path(ACME), lying_proof(operator, after, operator.signed()))
+    with pytest.raises(Unavailable, match="rule/unknown-rules"):
+        look(place)
