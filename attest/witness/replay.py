@@ -17,7 +17,7 @@ from attest.ledger.transition import Anchor
 from attest.merkle.tiles import FULL
 from attest.merkle.tree import Frontier, leaf_hashes
 from attest.served import ServedTree
-from attest.statemap import StateMap
+from attest.statemap import HashedRows, StateMap
 from attest.witness.rowfiles import RowFiles
 
 MAX_ENTRIES: Final = 1 << 20  # of one epoch
@@ -33,7 +33,7 @@ def replay(tree: ServedTree, row_files: Callable[[Sequence[bytes]], RowFiles]) -
         RefusedEpoch: the rules refuse one.
         Unavailable: `log/tiles`, `witness/limit`, and what `row_files` raises.
     """
-    ledger = Ledger(StateMap.empty)
+    ledger = Ledger(_new_map)
     pending: list[bytes] = []
     for entries in _bundles(tree):
         for entry in entries:
@@ -44,6 +44,10 @@ def replay(tree: ServedTree, row_files: Callable[[Sequence[bytes]], RowFiles]) -
                 yield Anchor.of(ledger)
         if len(pending) > MAX_ENTRIES:
             raise Unavailable("witness/limit", f"an epoch of more than {MAX_ENTRIES} entries")
+
+
+def _new_map() -> StateMap:
+    return StateMap.empty(roomy=True)
 
 
 def _bundles(tree: ServedTree) -> Iterator[list[bytes]]:
@@ -60,7 +64,7 @@ def _bundles(tree: ServedTree) -> Iterator[list[bytes]]:
 def _epoch(ledger: Ledger, entries: Sequence[bytes], files: RowFiles) -> Ledger:
     try:
         with uncollected():
-            after = replay_or_refuse(ledger, entries, files.get)
+            after = replay_or_refuse(ledger, entries, lambda root: HashedRows.parse(files.get(root)))
     except RefusedEpoch:
         files.check_stored()
         raise

@@ -122,8 +122,9 @@ def test_a_block_inside_another_has_the_workers_of_the_outer_one():
 
 
 _PARENT = """
-import os, sys, numpy
+import os, signal, sys, numpy
 from attest.statemap.workers import Workers, hash_in_parallel
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have left it ignored
 workers = Workers(2)
 workers.hash_rows(numpy.zeros((4096, 65), numpy.uint8))
 print(*(process.pid for process in workers._processes), flush=True)
