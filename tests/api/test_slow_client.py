@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from waitress import wasyncore
@@ -30,9 +31,17 @@ def address(site: Site) -> Iterator[tuple[str, int]]:
     try:
         yield "127.0.0.1", int(server.effective_port)
     finally:
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(sockets))
+        server.trigger.pull_trigger(lambda: _close(server, sockets))
         thread.join(10)
         server.task_dispatcher.shutdown()
+
+
+def _close(server: Any, sockets: dict[int, object]) -> None:
+    # What nobody has read is in temporary files, which waitress leaves to the garbage collector.
+    for channel in list(server.active_channels.values()):
+        for buffer in channel.outbufs:
+            buffer.close()
+    wasyncore.close_all(sockets)
 
 
 def _ask(address: tuple[str, int], method: str, path: str, **more: object) -> tuple[int, str, bytes]:
