@@ -74,6 +74,7 @@ def test_the_tour_of_readme_works(folder: Path) -> None:
     assert "holds\tnow.bundle\tclaim/holds" in said
     assert "holds\tada.certificate\tclaim/holds" in said
     assert "a certificate bundle" in said
+    assert said.count("\nclean\tlog.example/deletions") == 3
 
 
 def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:

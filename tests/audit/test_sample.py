@@ -213,8 +213,8 @@ def test_erased_indexes_are_looked_for(audit: Audit) -> None:
 
 
 def test_what_was_never_committed_is_found(audit: Audit) -> None:
-    """Ten of forty rows of the live system are in no map; committing them once they are drawn does not help."""
-    frame = the_frame(audit, range(10, 50))
+    """Nine of ten rows of the live system are in no map; committing them once they are drawn does not help."""
+    frame = the_frame(audit, range(10, 340))
     audit.beacon(audit.plan("forward", "--frame", frame))
     draws = audit.draw("--frame", frame)
     uncommitted = [int(each.locator[len("email:person") : -len("@example.org")]) >= 40 for each in draws]
@@ -222,7 +222,7 @@ def test_what_was_never_committed_is_found(audit: Audit) -> None:
     audit.answer()
     assert outcomes(audit.check(code=3)) == ["not-held" if each else "held" for each in uncommitted]
 
-    audit.company.hold([{"email": f"person{n}@example.org", "name": "late"} for n in range(40, 50)])
+    audit.company.hold([{"email": f"person{n}@example.org", "name": "late"} for n in range(40, 340)])
     for path in audit.path("sheet").glob("*.bundle"):
         path.unlink()
     audit.answer()
@@ -233,7 +233,7 @@ def test_a_row_that_stands_for_nobody_is_found(audit: Audit) -> None:
     """Whom the company cannot name it cannot open, and says so itself; another one's keepsake does not do."""
     audit.beacon(audit.plan("backward"))
     draws = audit.draw("--log", audit.log)
-    audit.path("some").write_text("".join(f"email:person{n}@example.org\n" for n in range(25)))
+    audit.path("some").write_text("".join(f"email:person{n}@example.org\n" for n in range(20)))
     said = audit.answer("--locators", audit.path("some"), code=1)
     missing = {int(line[1]) for line in said if line[0] == "unanswered"}
     assert missing and all(line[2] == "sample/unknown" for line in said if line[0] == "unanswered")
