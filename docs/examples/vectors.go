@@ -118,7 +118,10 @@ func all(errs ...error) error {
 }
 
 // skipped says which folders are not for a verifier of bundles.
-var skipped = map[string]string{"transition": "transition proofs replay the rules; no bundle has one"}
+var skipped = map[string]string{
+	"transition": "transition proofs replay the rules; no bundle has one",
+	"sample":     "samples are about what is held, and not about a bundle",
+}
 
 var runners = map[string]func(testCase) error{
 	"encoding/texts.json": runTexts, "encoding/cbor.json": runCBOR, "encoding/labelled.json": runLabelled,
