@@ -406,7 +406,7 @@ class _Gathered:
         self._store(events, size=max(self._standing.size, self._ledger.size))
 
     def _store(self, events: Sequence[Event], changes: _Changes | None = None, **standing: int) -> None:
-        now = replace(self._standing, **standing)  # type: ignore[arg-type]
+        now = replace(self._standing, **standing)  # type: ignore[arg-type]  # names of its int fields
         self._told += self._memory.tell(self._origin, now, events, changes)
         self._standing = now
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from attest.audit.audit import Order, keep_all
 from attest.audit.facts import Facts
-from attest.audit.findings import Finding, Report
+from attest.audit.findings import Finding, Report, Severity
 from attest.audit.source import Ahead, Counted, Source, SourceLog, rows_path
 from attest.collector import uncollected
 from attest.encoding import Hash
@@ -210,11 +210,11 @@ class _PartyAudit:
         wrong = rows_wrong(position, payload, served or None)
         if wrong.code != "none":
             # Its evidence is made by an audit of the whole log, which has the paths.
-            severity = "fault" if served else "missing"
+            severity: Severity = "fault" if served else "missing"
             self.report.findings.append(
                 Finding(
                     wrong.code,
-                    severity,  # type: ignore[arg-type]
+                    severity,
                     wrong.message,
                     (position,),
                     self._party,

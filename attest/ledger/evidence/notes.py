@@ -31,7 +31,7 @@ class BadNote:
 
     def look(self, signed: SignedCheckpoint, code: str) -> Sight:
         """See `Exhibit`; it takes the whole policy."""
-        raise NotImplementedError("use `weigh`")
+        raise Refuted("evidence/differs", "a note is weighed under a whole policy")
 
     def weigh(self, signed: SignedCheckpoint, policy: Policy) -> Sight:
         """Check the checkpoint under the policy."""
