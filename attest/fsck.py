@@ -173,7 +173,7 @@ class Fsck:
         self._log = LogStore(self._db)
         self._public = DirectoryBlobs(config.path(config.public))
         self._private = DirectoryBlobs(config.path(config.private))
-        self._history = History(self._log, self._public, self._private, self._private.root / "snapshots")
+        self._history = History.of(self._db, self._public, self._private)
         self._lease = Lease(self._db, clock, config.lease_s)
         self._head: EpochRecord | None = None
         self._published = 0  # entries under the published checkpoint, or all, where it cannot be read

@@ -39,7 +39,7 @@ from attest.ledger.epoch import Draft, Ledger
 from attest.ledger.rules import SystemId, has_ended
 from attest.ledger.transition import prove_transition
 from attest.statemap import StateMap
-from attest.store import cosigned, queue
+from attest.store import cosigned, counts, queue
 from attest.store import log as log_store
 from attest.store.db import Clock, Database
 from attest.store.history import History, new_ledger, rows_name, transition_name, upload_name
@@ -448,6 +448,7 @@ class Sequencer:
             promises=plan.promises,
             settled=plan.settled,
             rejections=plan.rejections,
+            counts=counts.changed(base, after, record.number),
             previous=previous,
         )
         try:

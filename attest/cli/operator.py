@@ -27,7 +27,10 @@ from attest.formats.policy import MAX_POLICY, Policy, add_witness, remove_witnes
 from attest.formats.statement import Keys, PartyEnd, Predecessor, is_origin
 from attest.fsck import DAMAGED, DERIVED, Fsck, Repair
 from attest.node import Node
+from attest.store import counts
+from attest.store.blobs import DirectoryBlobs
 from attest.store.db import Database
+from attest.store.history import History
 from attest.transport import LogClient, PublicFiles
 
 _TIMEOUT_S: Final = 10.0
@@ -415,10 +418,18 @@ def fsck(directory: Path, quick: bool, repair: bool, source: str | None, as_json
 @operator.command()
 @_directory
 def migrate(directory: Path) -> None:
-    """Bring the database to this version's schema. Stop every `attest serve` on it and make a backup first."""
-    db = Database(Config.load(directory).database_url())
+    """Bring the database to this version's schema. Stop every `attest serve` on it and make a backup first.
+
+    What a new table holds that follows from the log is made by replaying it once; killed half-way, run it again.
+    """
+    config = Config.load(directory)
+    db = Database(config.database_url())
     try:
         db.migrate()
+        public, private = DirectoryBlobs(config.path(config.public)), DirectoryBlobs(config.path(config.private))
+        replayed = counts.fill(db, History.of(db, public, private))
     finally:
         db.close()
+    if replayed:
+        output.say(f"counted held and erased over {replayed:,} epochs")
     output.say("the database has this version's schema")

@@ -23,7 +23,7 @@ _MIGRATE = {
     "auditor": "attest audit",
 }
 
-HEADS = {"service": "0002", "witness": "witness_0001", "auditor": "auditor_0002"}
+HEADS = {"service": "0003", "witness": "witness_0001", "auditor": "auditor_0002"}
 """The newest revision of each schema in migrations/."""
 
 Transaction: TypeAlias = sa.Connection
@@ -129,6 +129,19 @@ parties = sa.Table(
     sa.Column("check_method", sa.Text, nullable=False),
     sa.Column("check_time", _Big, nullable=False),
     sa.Index(None, "legal_id"),
+)
+
+# How a system stood after each epoch that touched it; system "" is all of a party's, party = origin all of the log's.
+counts = sa.Table(
+    "counts",
+    metadata,
+    sa.Column("party", sa.Text, primary_key=True),
+    sa.Column("system", sa.Text, primary_key=True),
+    sa.Column("epoch", _Big, primary_key=True, autoincrement=False),
+    sa.Column("held", _Big, nullable=False),
+    sa.Column("erased", _Big, nullable=False),
+    sa.Column("reheld", _Big, nullable=False),
+    sa.Index(None, "epoch"),
 )
 
 # Who may sequence, and until when. `token` grows with every change of hands.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from attest.encoding import ZERO, Hash, decode_cbor, encode_cbor, parse_hex, sha256
 from attest.errors import AttestError, Malformed, Unavailable
@@ -24,7 +24,8 @@ from attest.ledger.transition import prove_transition
 from attest.merkle.sparse import Tree
 from attest.merkle.tree import Frontier
 from attest.statemap import StateMap, load_snapshot, write_snapshot
-from attest.store.blobs import Blobs
+from attest.store.blobs import Blobs, DirectoryBlobs
+from attest.store.db import Database
 from attest.store.log import EpochRecord, LogStore
 from attest.store.tiles import stored_frontier
 
@@ -72,6 +73,11 @@ class History:
     public: Blobs
     private: Blobs
     snapshots: Path
+
+    @classmethod
+    def of(cls, db: Database, public: Blobs, private: DirectoryBlobs) -> Self:
+        """Put together what a service's database and directories hold."""
+        return cls(LogStore(db), public, private, private.root / "snapshots")
 
     def rows(self, root: Hash) -> bytes:
         """Return a row file, published or uploaded. Raises `Unavailable`: `rows/missing`."""

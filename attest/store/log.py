@@ -10,7 +10,7 @@ from attest.encoding import Hash
 from attest.errors import Unavailable
 from attest.formats.statement import Hold, Party, Statement, Tombstone
 from attest.store import queue, register
-from attest.store.db import Database, Transaction, entries, epochs, parties
+from attest.store.db import Database, Transaction, counts, entries, epochs, parties
 from attest.store.lease import Lease
 
 _CHUNK: Final = 500
@@ -65,6 +65,7 @@ class Commit:
     promises: Mapping[Hash, bytes]  # by leaf hash
     settled: Sequence[Hash]  # leaf hashes that leave the queue
     rejections: Sequence[queue.Rejection]
+    counts: Sequence[dict[str, Any]]  # rows of `counts.changed`
     previous: str | None  # the checkpoint before
 
 
@@ -101,6 +102,8 @@ def commit(db: Database, lease: Lease, change: Commit) -> None:
         ]
         if admitted:
             transaction.execute(sa.insert(parties), admitted)
+        if change.counts:
+            transaction.execute(sa.insert(counts), change.counts)
         queue.remove(transaction, change.settled)
         queue.refuse(transaction, change.rejections)
 
