@@ -9,27 +9,26 @@ Spec: docs/spec/http.md; docs/DESIGN.md#nodes.
 import contextlib
 import threading
 import time
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import structlog
 
+from attest.browse import Browse
 from attest.config import Config
-from attest.crypto import commitment, keys
-from attest.encoding import Hash, encode_base64, encode_base64url
+from attest.crypto import commitment
+from attest.encoding import Hash, encode_base64
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
-from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.holder import PartyProof
 from attest.formats.note import KeyType, NoteVerifier
 from attest.formats.policy import Policy, PolicyLog
-from attest.formats.receipt import TreeHead, sign_promise, sign_tree_head
+from attest.formats.receipt import sign_promise, sign_tree_head
 from attest.formats.rows import ROW, RowFile
-from attest.formats.state import ACTIVE, ERASED, PartyHead, SystemHead
+from attest.formats.state import ERASED, PartyHead
 from attest.formats.statement import (
     RECOVERY,
     Hold,
@@ -47,7 +46,7 @@ from attest.formats.statement import (
 )
 from attest.formats.tlog_proof import TlogProof
 from attest.ledger.epoch import Draft, Ledger
-from attest.ledger.rules import SystemId, final_size, judge
+from attest.ledger.rules import judge
 from attest.merkle import tree
 from attest.sequencer import VIEWS, Sequencer, Step, check_genesis, first_that_fits
 from attest.store import cosigned, queue
@@ -58,15 +57,14 @@ from attest.store.db import Clock, Database, Transaction
 from attest.store.history import History, rows_name, transition_name, upload_name
 from attest.store.keyfiles import LogKeys
 from attest.store.lists import PartyLists
-from attest.store.log import EpochRecord, LogStore, PartyRecord
+from attest.store.log import EpochRecord, LogStore
 from attest.store.tiles import read_file, reader
+from attest.view import Policies, PolicyFile, View
 from attest.witnessing import Connect, Witnesses, endpoints
 
 MAX_LOCATORS: Final = 64  # in one look-up
-MAX_WITNESS_KEYS: Final = 64  # in both policies: a note has at most 100 signatures
 CLOCK_BEHIND_S: Final = 60
 AHEAD: Final = 4096  # how far a statement may number ahead in its stream
-PAGE: Final = 500  # the longest page of a list
 _PROVEN: Final = 4096  # entries whose proofs one view remembers
 _RECENT: Final = 4  # views among which one is checked while state witnesses keep up
 _PARSERS: Final = 2  # row files parsed at a time: the largest takes a few hundred megabytes
@@ -90,133 +88,6 @@ class Submission:
     refusal: bytes | None
     position: int | None  # in the log, once it is published there
     error: AttestError | None  # why it was refused
-
-
-@dataclass(frozen=True)
-class View:
-    """The log at one published checkpoint. Nothing in it changes but what is remembered of proofs."""
-
-    ledger: Ledger
-    record: EpochRecord
-    listed: tuple[str, ...]  # ids of holders, ascending
-    held: int
-    erased: int
-    reheld: int
-    head: TreeHead
-    cosignatures: tuple[Stored, ...] = ()
-    witnessed: bool = False  # the witness policy's quorum has cosigned
-    checked: bool = False  # and that of the state witnesses
-    proven: dict[int, dict[str, Any]] = field(default_factory=dict, compare=False)  # entries by position, a cache
-
-    @property
-    def size(self) -> int:
-        """Entries."""
-        return self.record.size
-
-    @cached_property
-    def end(self) -> int | None:
-        """The position of the entry that ended the log; None while it goes on."""
-        size = final_size(self.ledger.parties[self.ledger.origin])
-        return None if size is None else size - 2
-
-    @cached_property
-    def draft(self) -> Draft:
-        """What rules read after the last epoch. Nobody adds to it."""
-        return Draft(self.ledger)
-
-    @cached_property
-    def signed(self) -> SignedCheckpoint:
-        """The checkpoint, with all cosignatures there are."""
-        return SignedCheckpoint.parse(self.record.checkpoint).with_lines(each.line for each in self.cosignatures)
-
-    @cached_property
-    def checkpoint(self) -> str:
-        """The checkpoint as text."""
-        return self.signed.encode().decode()
-
-    def cosigned_by(self, cosignatures: Iterable[Stored], policies: "Policies") -> "View":
-        """Return this view with these cosignatures."""
-        found = tuple(cosignatures)
-        witnessed, checked = policies.weigh(found)
-        return replace(self, cosignatures=found, witnessed=witnessed, checked=checked)
-
-    @classmethod
-    def of(cls, ledger: Ledger, record: EpochRecord, before: "View | None", head: TreeHead) -> Self:
-        """Make the view after `before`, or from nothing."""
-        if before is None:
-            listed = None
-            old: Mapping[SystemId, SystemHead] = {}
-            held = erased = reheld = 0
-        else:
-            listed, old = before.listed, before.ledger.systems
-            held, erased, reheld = before.held, before.erased, before.reheld
-        for name, system in ledger.systems.items():
-            known = old.get(name)
-            if known is not system:
-                held += system.held - (known.held if known else 0)
-                erased += system.erased - (known.erased if known else 0)
-                reheld += system.reheld - (known.reheld if known else 0)
-        if listed is None or before is None or len(before.ledger.parties) != len(ledger.parties):
-            listed = tuple(sorted(party for party, head in ledger.parties.items() if head.role == "holder"))
-        return cls(ledger, record, listed, held, erased, reheld, head)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFile:
-    """A policy as its file has it, comments included."""
-
-    policy: Policy
-    encoded: bytes
-
-    @classmethod
-    def read(cls, path: Path, origin: str) -> Self | None:
-        """Read a file; None if there is none. Raises `Malformed`: `policy/…`; `Refuted`: `config/other-log`."""
-        try:
-            encoded = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        policy = Policy.parse(encoded)
-        if origin not in {log.verifier.name for log in policy.logs}:
-            raise Refuted("config/other-log", f"{path} has no key of {origin}", hint="begin it with the log's own line")
-        return cls(policy, encoded)
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """Whom this log names: its witnesses, and its state witnesses if it has any. What people pin begins as a copy."""
-
-    main: PolicyFile
-    state: PolicyFile | None = None
-
-    @classmethod
-    def load(cls, config: Config) -> Self:
-        """Read both files.
-
-        Raises:
-            Unavailable: `config/missing`. Malformed: `config/witnesses`, and as `PolicyFile.read`.
-        """
-        main = PolicyFile.read(config.path(config.policy), config.origin)
-        if main is None:
-            raise Unavailable("config/missing", f"no policy file {config.path(config.policy)}")
-        found = cls(main, PolicyFile.read(config.path(config.state_policy), config.origin))
-        keys = sum(len(file.policy.witnesses) for file in (found.main, found.state) if file is not None)
-        if keys > MAX_WITNESS_KEYS:
-            raise Malformed("config/witnesses", f"{keys} witness keys; a checkpoint has room for {MAX_WITNESS_KEYS}")
-        return found
-
-    def weigh(self, cosignatures: Iterable[Stored]) -> tuple[bool, bool]:
-        """Tell whether the witnesses' quorum is met, and whether that of the state witnesses is as well.
-
-        Args:
-            cosignatures: on one checkpoint; they were verified before they were stored.
-        """
-        marks = {(each.line.name, each.line.key_id) for each in cosignatures}
-        met = [
-            file is None
-            or file.policy.is_met_by({each for each in file.policy.verifiers() if (each.name, each.key_id) in marks})
-            for file in (self.main, self.state)
-        ]
-        return met[0], all(met)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +163,6 @@ class Node:
         self._log = LogStore(db)
         self._history = History(self._log, public, private, snapshots)
         self._views: tuple[View, ...] = ()  # oldest first; replaced whole
-        self._names: dict[str, PartyRecord] = {}
         self._parsing = threading.BoundedSemaphore(_PARSERS)
         self._row_trees = _RowTrees()
         self._lists = PartyLists(self._log)
@@ -309,6 +179,7 @@ class Node:
         self.leading = False
         main, state = policies.main.policy, None if policies.state is None else policies.state.policy
         self._endpoints = endpoints(main, state)
+        self.browse = Browse(lambda: self._views, db, public, policies, self._endpoints, config.successor)
         self._witnesses = self._hire(main, state, connect) if self._endpoints else None
         self.sequencer = Sequencer(
             config, keys, db, self._history, clock=clock, announce=self._adopt, witnesses=self._witnesses
@@ -770,194 +641,11 @@ class Node:
         # Also of the next one, which is published when witnesses have seen it.
         return self._private.get(transition_name(epoch)) if 0 <= epoch < 1 << 63 else None
 
-    # --- views ---
-
-    def log_view(self) -> dict[str, Any]:
-        """Return what `GET /log` shows."""
-        view = self.view
-        before = self.genesis.predecessor
-        return {
-            "origin": self.origin,
-            "size": view.size,
-            "root": view.record.tree_root.hex(),
-            "epoch": view.record.number,
-            "time": view.record.time,
-            "checkpoint": view.checkpoint,
-            "held": view.held,
-            "erased": view.erased,
-            "reheld": view.reheld,
-            "holders": len(view.listed),
-            "limits": asdict(view.ledger.limits),
-            "witnessed": self._newest(lambda each: each.witnessed),
-            "checked": self._newest(lambda each: each.checked),
-            "witnesses": self._witnesses_view(),
-            "ended": view.end is not None,
-            "end": view.end,
-            "predecessor": None if before is None else {**asdict(before), "root": before.root.hex()},
-            "successor": self.config.successor,
-        }
-
-    def _newest(self, fits: Callable[[View], bool]) -> dict[str, int] | None:
-        """Tell which of the last checkpoints fits."""
-        found = next((view for view in reversed(self._views) if fits(view)), None)
-        return None if found is None else {"size": found.size, "time": found.record.time}
-
-    def _witnesses_view(self) -> list[dict[str, Any]]:
-        known = cosigned.standings(self._db)
-        found = []
-        for endpoint in self._endpoints:
-            standing = known.get(endpoint.url)
-            found.append(
-                {
-                    "names": list(endpoint.names),
-                    "url": endpoint.url,
-                    "state": endpoint.assesses,
-                    "keys": [verifier.encode() for verifier in endpoint.verifiers],
-                    "size": 0 if standing is None else standing.size,
-                    "problem": None if standing is None else standing.problem_code,
-                    "since": None if standing is None else standing.since,
-                }
-            )
-        return found
-
-    def problems_of_witnesses(self) -> dict[str, str]:
-        """Return what witnesses answered instead of cosigning, by URL; for the operator."""
-        return {url: each.problem for url, each in cosigned.standings(self._db).items() if each.problem is not None}
-
-    def checkpoints_view(self, before: int | None, limit: int) -> dict[str, Any]:
-        """Return a page of checkpoints, newest first, with who has cosigned them."""
-        limit = _page(limit)
-        newest = self.view.size + 1
-        records = self._log.epochs_below(newest if before is None else min(before, newest), limit + 1)
-        shown = records[:limit]
-        by_size: dict[int, list[Stored]] = {record.size: [] for record in shown}
-        for each in cosigned.of_sizes(self._db, list(by_size)):
-            by_size[each.size].append(each)
-        return {
-            "checkpoints": [
-                {
-                    "size": record.size,
-                    "root": record.tree_root.hex(),
-                    "epoch": record.number,
-                    "time": record.time,
-                    **dict(zip(("witnessed", "checked"), self._policies.weigh(by_size[record.size]), strict=True)),
-                    "cosignatures": [
-                        {"name": each.line.name, "key_id": each.line.key_id.hex(), "time": each.time}
-                        for each in by_size[record.size]
-                    ],
-                }
-                for record in shown
-            ],
-            "next": shown[-1].size if len(records) > limit else None,
-        }
-
     def queue_view(self) -> dict[str, int]:
         """Return how many statements are in which state, and whether somebody sequences; for the operator."""
         with self._db.read() as transaction:
             found = queue.states(transaction)
         return {state: found.get(state, 0) for state in (queue.ROWS, queue.PENDING, queue.REFUSED)}
-
-    def holders_view(self, after: str | None, limit: int) -> dict[str, Any]:
-        """Return a page of holders, by id."""
-        view, limit = self.view, _page(limit)
-        start = 0 if after is None else bisect_right(view.listed, after)
-        chosen = view.listed[start : start + limit]
-        names = self._called(chosen)
-        more = start + limit < len(view.listed)
-        return {
-            "holders": [self._summary(view, party, names[party]) for party in chosen],
-            "next": chosen[-1] if more and chosen else None,
-        }
-
-    def holder_view(self, party: str) -> dict[str, Any] | None:
-        """Return what is known of a party, None if it is not admitted."""
-        view = self.view
-        head = view.ledger.parties.get(party)
-        if head is None or head.log is not None:
-            return None
-        name = self._called([party])[party]
-        return {
-            **self._summary(view, party, name),
-            "check": {"method": name.check_method, "time": name.check_time},
-            "keys": [_key(item) for item in head.keys],
-            "own": head.own,
-            "recovery": head.recovery,
-            "vrf": [{"suite": suite, "hash": encode_base64(digest)} for suite, digest in head.vrf],
-            "systems": self._systems(view, party),
-        }
-
-    def systems_view(self, party: str) -> dict[str, Any] | None:
-        """Return a party's systems, None if it is not admitted."""
-        view = self.view
-        head = view.ledger.parties.get(party)
-        return None if head is None or head.log is not None else {"systems": self._systems(view, party)}
-
-    def entries_view(self, party: str, before: int | None, limit: int) -> dict[str, Any]:
-        """Return a page of what a party said and what was said about it, newest first.
-
-        Raises:
-            Conflict: `holder/unknown`.
-        """
-        view, limit = self.view, _page(limit)
-        size = view.size
-        self._holder(view, party)
-        rows = self._log.entries_of(party, size if before is None else min(before, size), limit + 1)
-        shown = rows[:limit]
-        own = issuer_of(party)
-        return {
-            "entries": [
-                {
-                    "position": row.position,
-                    "entry_id": encode_base64url(row.leaf),
-                    "kind": row.kind,
-                    "system": row.stream if row.kind in (Hold.KIND, Tombstone.KIND) and row.stream != own else None,
-                    "seq": row.seq,
-                    "issued_at": row.issued_at,
-                    "epoch": row.epoch,
-                    "count": row.row_count,
-                    "rows": None if row.rows_root is None else row.rows_root.hex(),
-                }
-                for row in shown
-            ],
-            "next": shown[-1].position if len(rows) > limit else None,
-        }
-
-    def _called(self, ids: Iterable[str]) -> dict[str, PartyRecord]:
-        # A party's names never change, so they are read once.
-        missing = [party for party in ids if party not in self._names]
-        if missing:
-            self._names.update(self._log.parties(missing))
-        return self._names
-
-    def _summary(self, view: View, party: str, name: PartyRecord) -> dict[str, Any]:
-        head = view.ledger.parties[party]
-        systems = view.ledger.systems_of(party)
-        return {
-            "id": party,
-            "name": name.name,
-            "legal_id": name.legal_id,
-            "role": head.role,
-            "status": _status(head.status, "ended"),
-            "admitted": head.admitted,
-            "systems": len(systems),
-            "held": sum(system.held for system in systems),
-            "erased": sum(system.erased for system in systems),
-            "reheld": sum(system.reheld for system in systems),
-        }
-
-    def _systems(self, view: View, party: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": system.system,
-                "status": _status(system.status, "retired"),
-                "descriptor": view.ledger.descriptors[party, system.system].fields(),
-                "held": system.held,
-                "erased": system.erased,
-                "reheld": system.reheld,
-                "entries": system.entries,
-            }
-            for system in view.ledger.systems_of(party)
-        ]
 
     # --- proofs ---
 
@@ -980,7 +668,7 @@ class Node:
             view = self._best_view(lambda each: each.ledger.system_ids.get(holder) == known)
         else:
             view = self.view_at(size)
-        head = self._holder(view, holder)
+        head = view.holder(holder)
         systems = view.ledger.systems_of(holder)
         names = {system.system for system in systems}
         for indexes in locators:
@@ -1023,7 +711,7 @@ class Node:
         """
         self._await_cosignatures()
         view = self._best_view(lambda each: party in each.ledger.parties)
-        head = self._holder(view, party)
+        head = view.holder(party)
         read = reader(self._public, view.size, self.view.size)
         places = (0, view.size - 1)
         entries = self._log.entries_at(places)
@@ -1046,7 +734,7 @@ class Node:
         Raises:
             Conflict: `holder/unknown`, `holder-list/unknown`.
         """
-        return self._lists.part(party, self._holder(self.view, party).entries, index, width)
+        return self._lists.part(party, self.view.holder(party).entries, index, width)
 
     def row_proof(self, leaf: Hash, index: Hash, size: int | None) -> dict[str, Any]:
         """Prove a row of a hold or tombstone: members of a bundle.
@@ -1071,7 +759,7 @@ class Node:
             self._row_trees.put(payload.root, rows)
         at = rows.find(index)
         party = queue.party_of(statement)
-        head = self._holder(view, party)
+        head = view.holder(party)
         after = self._log.epoch_after(position)
         positions = {0, head.admitted, position, view.size - 1, *self._epoch_before(position)} | _end(view)
         if after is not None and after.size <= view.size:
@@ -1091,12 +779,6 @@ class Node:
                 }
             ],
         }
-
-    def _holder(self, view: View, party: str) -> PartyHead:
-        head = view.ledger.parties.get(party)
-        if head is None or head.log is not None:
-            raise Conflict("holder/unknown", f"{party[:80]} is not admitted to this log")
-        return head
 
     def _prove(self, view: View, name: tuple[str, str], map_keys: list[Hash]) -> list[tuple[bytes | None, bytes]]:
         states = view.ledger.maps.get(name) or view.ledger.new_map()
@@ -1371,21 +1053,3 @@ def _expected_seq(draft: Draft, party: str, stream: str) -> int | None:
         return head.recovery
     system = draft.system((party, stream))
     return None if system is None else system.entries
-
-
-def _key(item: Any) -> dict[str, Any]:
-    return {
-        "kid": keys.thumbprint(item.key).hex(),
-        "key": encode_base64(item.key),
-        "use": item.use,
-        "from": item.from_,
-        "until": item.until,
-    }
-
-
-def _status(status: int, ended: str) -> str:
-    return "active" if status == ACTIVE else ended
-
-
-def _page(limit: int) -> int:
-    return max(1, min(limit, PAGE))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from attest.browse import Browse
 from attest.encoding import Hash
 from attest.errors import AttestError
 from attest.formats.statement import Log
@@ -48,6 +49,10 @@ class Node(Protocol):
     @property
     def genesis(self) -> Log: ...
 
+    @property
+    def browse(self) -> Browse:
+        """What there is to look at."""
+
     def submit(self, entry: bytes) -> Submission:
         """Judge a statement as far as possible and queue it."""
 
@@ -79,18 +84,6 @@ class Node(Protocol):
 
     def party_list(self, party: str, index: int, width: int) -> bytes:
         """Return a file of the list of a party's entries."""
-
-    def checkpoints_view(self, before: int | None, limit: int) -> View: ...
-
-    def log_view(self) -> View: ...
-
-    def holders_view(self, after: str | None, limit: int) -> View: ...
-
-    def holder_view(self, party: str) -> View | None: ...
-
-    def systems_view(self, party: str) -> View | None: ...
-
-    def entries_view(self, party: str, before: int | None, limit: int) -> View: ...
 
     def lookup(self, holder: str, locators: list[dict[str, Hash]], size: int | None) -> View: ...
 

@@ -25,7 +25,7 @@ from attest.api.answers import (
     read_json,
     read_range,
 )
-from attest.api.backend import Node, View
+from attest.api.backend import Node
 from attest.api.inputs import (
     path_hash,
     path_leaf,
@@ -93,28 +93,27 @@ class Reads:
 
     def log(self) -> Response:
         """Answer with what the log is and where it stands."""
-        return read_json(self.node.log_view(), NEWEST)
+        return read_json(self.node.browse.log(), NEWEST)
 
     def checkpoints(self) -> Response:
         """Answer with a page of checkpoints and their cosignatures, newest first."""
-        return read_json(self.node.checkpoints_view(query_decimal("before"), query_limit()), NEWEST)
+        return read_json(self.node.browse.checkpoints(query_decimal("before"), query_limit()), NEWEST)
 
     def holders(self) -> Response:
         """Answer with a page of holders."""
-        return read_json(self.node.holders_view(query_party("after"), query_limit()), NEWEST)
+        return read_json(self.node.browse.holders(query_party("after"), query_limit()), NEWEST)
 
     def holder(self, party: str) -> Response:
         """Answer with one holder."""
-        return read_json(_known(self.node.holder_view(path_party(party))), NEWEST)
+        return read_json(self.node.browse.holder(path_party(party)), NEWEST)
 
     def systems(self, party: str) -> Response:
         """Answer with all systems of a holder."""
-        return read_json(_known(self.node.systems_view(path_party(party))), NEWEST)
+        return read_json(self.node.browse.systems(path_party(party)), NEWEST)
 
     def entries(self, party: str) -> Response:
         """Answer with a page of a holder's entries, newest first."""
-        _known(self.node.systems_view(path_party(party)))
-        return read_json(self.node.entries_view(party, query_decimal("before"), query_limit()), NEWEST)
+        return read_json(self.node.browse.entries(path_party(party), query_decimal("before"), query_limit()), NEWEST)
 
     def party_proof(self, party: str) -> Response:
         """Answer with where a party and its systems stand, proven."""
@@ -174,9 +173,3 @@ class Reads:
         """Answer whether this node can serve."""
         self.node.healthy()
         return plain(dump({"status": "ok", "ended": self.node.ended()}), JSON, NO_STORE)
-
-
-def _known(view: View | None) -> View:
-    if view is None:
-        raise Conflict("holder/unknown", "no such holder is admitted", hint="ids are host names: see /holders")
-    return view

@@ -218,7 +218,7 @@ def status(directory: Path, as_json: bool) -> None:
     """Show where the log stands. Changes nothing."""
     node = Node.open(Config.load(directory))
     try:
-        view = node.log_view()
+        view = node.browse.log()
         found = {
             "origin": view["origin"],
             "size": view["size"],
@@ -235,7 +235,7 @@ def status(directory: Path, as_json: bool) -> None:
             "witnesses": view["witnesses"],
             "end": view["end"],
         }
-        said = node.problems_of_witnesses()
+        said = node.browse.problems_of_witnesses()
     finally:
         node.stop()
     if as_json:

@@ -151,7 +151,9 @@ _COUNT: Final = (counts.c.epoch, epochs.c.time, epochs.c.size, counts.c.held, co
 
 def _table(column: str, of_type: "sa.types.TypeEngine[Any]", values: Sequence[Any]) -> sa.CTE:
     # As a common table expression: SQLite has no names for the columns of other VALUES.
-    return sa.values(sa.column(column, of_type), name=column).data([(value,) for value in values]).cte(f"asked_{column}")
+    return (
+        sa.values(sa.column(column, of_type), name=column).data([(value,) for value in values]).cte(f"asked_{column}")
+    )
 
 
 def _row(party: str, system: str, epoch: int, heads: Sequence[SystemHead]) -> dict[str, Any]:

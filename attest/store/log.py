@@ -243,6 +243,12 @@ class LogStore:
             rows = {row.position: row for query in branches for row in transaction.execute(query)}
         return [rows[position] for position in sorted(rows, reverse=True)[:limit]]
 
+    def entries_below(self, before: int, limit: int) -> list[Any]:
+        """Return the entries below a position, newest first."""
+        query = sa.select(*_LISTED).where(entries.c.position < before).order_by(entries.c.position.desc()).limit(limit)
+        with self.db.read() as transaction:
+            return list(transaction.execute(query))
+
     def positions_of(self, party: str, after: int) -> list[int]:
         """Return where what a party said and what was said about it stands, ascending, from behind a position."""
         found: set[int] = set()
@@ -261,6 +267,15 @@ class LogStore:
                 found.update({row.id: PartyRecord(*row) for row in transaction.execute(query)})
         return found
 
+    def parties_with(self, words: Sequence[str], limit: int) -> list[str]:
+        """Return the ids of the parties whose id, name or legal identifier has all these words, ids ascending."""
+        query = sa.select(parties.c.id).order_by(parties.c.id).limit(limit)
+        for word in words:
+            fields = parties.c.id, parties.c.name, parties.c.legal_id
+            query = query.where(sa.or_(*(field.icontains(word, autoescape=True) for field in fields)))
+        with self.db.read() as transaction:
+            return list(transaction.execute(query).scalars())
+
     def parties_called(self, legal_id: str) -> list[str]:
         """Return the ids of the parties with a legal identifier."""
         with self.db.read() as transaction:
@@ -277,8 +292,8 @@ _ENTRY = (
     entries.c.promise,
 )  # fmt: skip
 _LISTED = (
-    entries.c.position, entries.c.leaf, entries.c.kind, entries.c.stream, entries.c.seq, entries.c.issued_at,
-    entries.c.epoch, entries.c.row_count, entries.c.rows_root,
+    entries.c.position, entries.c.leaf, entries.c.issuer, entries.c.kind, entries.c.stream, entries.c.seq,
+    entries.c.issued_at, entries.c.epoch, entries.c.row_count, entries.c.rows_root,
 )  # fmt: skip
 
 

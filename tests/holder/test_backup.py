@@ -280,6 +280,6 @@ def test_a_party_ends_itself_by_its_recovery_key(company: Company) -> None:
     with pytest.raises(AttestError, match="rule/party-ended"):
         company.hold(people(4))
 
-    assert company.world.node.holder_view(company.id)["status"] == "ended"  # type: ignore[index]
+    assert company.world.node.browse.holder(company.id)["status"] == "ended"  # type: ignore[index]
     assert company.state("person0@example.org").status == 1  # type: ignore[union-attr]
     company.world.check()

@@ -13,7 +13,7 @@ from tests.world import World, descriptor, random_rows
 
 
 def told(world: World) -> list[tuple[str, int, int, int, int]]:
-    """Let two companies hold, erase and hold again; return (party/system, time, held, erased, reheld) as it happened."""
+    """Let two companies hold, erase and hold again; return what happened (system, time, held, erased, reheld)."""
     acme = world.holder("acme.example", descriptor("db"), descriptor("search", "search"))
     beta = world.holder("beta.example", descriptor("db"))
     happened = []

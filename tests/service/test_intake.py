@@ -262,7 +262,7 @@ def test_a_revoked_key_and_an_ended_party_are_refused(world: World, acme: Holder
     with pytest.raises(Conflict, match="rule/party-ended"):
         world.node.submit(statement.entry)
     assert fresh.public != acme.key.public
-    assert world.node.holder_view(acme.id)["status"] == "ended"  # type: ignore[index]
+    assert world.node.browse.holder(acme.id)["status"] == "ended"  # type: ignore[index]
     world.check()
 
 
@@ -378,7 +378,7 @@ def test_admission_works_beside_a_node_that_sequences(any_world: World) -> None:
     holder = Holder("second.example", world.clock)
     beside.operate(holder.join_request().party("domain", 7), holder.id, pause=pause)
     assert not beside.leading and world.node.leading
-    view = beside.holder_view("second.example")
+    view = beside.browse.holder("second.example")
     assert view is not None and view["check"] == {"method": "domain", "time": 7}
     world.check()
 
@@ -409,7 +409,8 @@ def test_what_the_operator_did_not_sign_is_not_sequenced_as_theirs(world: World)
     world.step()
     error = world.outcome(forged).error
     assert error is not None and error.code == "signature/invalid"
-    assert world.node.holder_view("evil.example") is None
+    with pytest.raises(Conflict, match="holder/unknown"):
+        world.node.browse.holder("evil.example")
 
 
 # --- views and proofs ---
@@ -424,27 +425,27 @@ def test_lists_are_paged_by_key(world: World) -> None:
     seen: list[str] = []
     after: Any = None
     while True:
-        page = world.node.holders_view(after, 2)
+        page = world.node.browse.holders(after, 2)
         seen += [holder["id"] for holder in page["holders"]]
         after = page["next"]
         if after is None:
             break
     assert seen == names
-    assert world.node.log_view()["holders"] == 5
+    assert world.node.browse.log()["holders"] == 5
     holder = world.holders["h0.example"]
     for n in range(5):
         world.publish(holder.systems(descriptor(f"s{n}")))
     positions: list[int] = []
     before: int | None = None
     while True:
-        page = world.node.entries_view("h0.example", before, 2)
+        page = world.node.browse.entries("h0.example", before, 2)
         positions += [entry["position"] for entry in page["entries"]]
         before = page["next"]
         if before is None:
             break
     assert len(positions) == 6 and positions == sorted(positions, reverse=True)
     with pytest.raises(Conflict, match="holder/unknown"):
-        world.node.entries_view("nobody.example", None, 2)
+        world.node.browse.entries("nobody.example", None, 2)
 
 
 def test_a_lookup_answers_every_system_or_nothing(world: World, acme: Holder) -> None:

@@ -155,7 +155,7 @@ def test_a_log_is_retired_and_continued(log: Path, tmp_path: Path) -> None:
         lines = run("init", "--dir", directory, "--origin", "localhost.test/next", *source)
         assert ["predecessor", *last] in lines
         node = Node.open(Config.load(directory, {}))
-        assert node.log_view()["predecessor"] == {"origin": last[0], "size": int(last[1]), "root": last[2]}
+        assert node.browse.log()["predecessor"] == {"origin": last[0], "size": int(last[1]), "root": last[2]}
         node.close()
         check(Config.load(directory, {}))
     assert not list(tmp_path.glob("*same*"))

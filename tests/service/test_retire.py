@@ -79,7 +79,7 @@ def test_a_log_that_has_ended_answers_and_takes_nothing(any_world: World, acme: 
         assert {each["position"] for each in shown} >= {view.end, view.size - 1}
         assert len(shown) == len(before) + 1
         assert node.row_proof(hold.leaf, rows.indexes[0], None)["entries"][-2]["position"] == view.end
-        log = node.log_view()
+        log = node.browse.log()
         assert (log["ended"], log["end"], log["size"]) == (True, view.end, view.size)
     world.check()
 

@@ -42,7 +42,7 @@ def test_of_two_processes_one_sequences_and_the_other_follows(any_world: World) 
     assert world.node.step().leading
     second.step()
     assert second.submission(statement.leaf).state == "entry"  # type: ignore[union-attr]
-    assert second.log_view() == world.node.log_view()
+    assert second.browse.log() == world.node.browse.log()
     assert second.receipt(statement.leaf) == world.node.receipt(statement.leaf)
 
     erase = acme.erase("db", rows)
@@ -92,7 +92,7 @@ def test_a_process_that_slept_while_another_sequenced_commits_nothing(
     assert refused(error) == ("sequencer/lease" if lease is Lease else "register/moved")
     assert first.sequencer._ledger is None
     world.step()
-    assert first.log_view() == second.log_view()
+    assert first.browse.log() == second.browse.log()
     world.check()
 
 
@@ -123,7 +123,7 @@ def test_a_process_that_slept_while_publishing_does_not_put_its_old_checkpoint_b
     assert refused(error) == "store/moved"
     assert SignedCheckpoint.parse(world.published("checkpoint")).checkpoint.size == second.view.size
     first.step()
-    assert first.log_view() == second.log_view()
+    assert first.browse.log() == second.browse.log()
     world.check()
 
 
@@ -373,7 +373,7 @@ def test_a_start_from_a_snapshot_leads_where_a_replay_does(world: World, acme: H
     )
     node = world.open()
     assert replayed == [int(place.name) + 1]
-    assert node.log_view() == world.node.log_view()
+    assert node.browse.log() == world.node.browse.log()
     world.restart()
     again = RowFile.build(random_rows(5))
     world.publish(acme.hold("db", again), again)
@@ -394,7 +394,7 @@ def test_a_snapshot_that_is_not_right_is_ignored(world: World, acme: Holder, dam
         content = bytearray((place / damage).read_bytes())
         content[-10] ^= 1
         (place / damage).write_bytes(content)
-    assert world.open().log_view() == world.node.log_view()
+    assert world.open().browse.log() == world.node.browse.log()
 
 
 def test_a_running_node_writes_a_snapshot_when_enough_has_changed(tmp_path: Path) -> None:

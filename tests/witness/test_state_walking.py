@@ -209,7 +209,7 @@ def test_a_log_and_its_state_witness_find_each_other(world, site):
     deadline = time.monotonic() + 30
     while not (world.node.step() and world.node.view.checked) and time.monotonic() < deadline:
         time.sleep(0.02)
-    view = world.node.log_view()
+    view = world.node.browse.log()
     assert view["checked"]["size"] == view["size"]
     assert 422 not in site.answers
     policy = Policy.parse(world.config.path(world.config.state_policy).read_bytes())

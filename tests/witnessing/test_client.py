@@ -51,7 +51,7 @@ def test_a_published_checkpoint_has_a_quorum_and_soon_everybody(watched: Watched
     assert len(signers(watched)) >= 3
     eventually(lambda: watched.node.step(lead=True) and signers(watched) == everybody(watched))
     assert watched.world.policy.check(watched.node.view.signed).anchor == "witnessed"
-    view = watched.node.log_view()
+    view = watched.node.browse.log()
     assert view["witnessed"] == {"size": view["size"], "time": view["time"]}
     assert [each["problem"] for each in view["witnesses"]] == [None] * 5
     assert {each["size"] for each in view["witnesses"]} == {view["size"]}
@@ -63,11 +63,11 @@ def test_entry_proofs_and_the_list_of_checkpoints_carry_cosignatures(watched: Wa
     watched.world.publish(statement)
     proof = TlogProof.parse(watched.node.tlog_proof(statement.leaf).encode())
     assert watched.world.policy.check(proof.signed).quorum
-    newest, *older = watched.node.checkpoints_view(None, 100)["checkpoints"]
+    newest, *older = watched.node.browse.checkpoints(None, 100)["checkpoints"]
     assert newest["witnessed"] and newest["checked"] and len(newest["cosignatures"]) >= 3
     assert older and older[-1]["cosignatures"] == [] and not older[-1]["witnessed"]
-    page = watched.node.checkpoints_view(None, 1)
-    assert watched.node.checkpoints_view(page["next"], 500)["checkpoints"] == older
+    page = watched.node.browse.checkpoints(None, 1)
+    assert watched.node.browse.checkpoints(page["next"], 500)["checkpoints"] == older
 
 
 def test_sizes_are_remembered_over_a_restart(watched: Watched) -> None:
@@ -104,7 +104,7 @@ def test_a_second_node_serves_the_cosignatures_of_the_first(watched: Watched) ->
     second.step()
     assert not second.leading
     assert second.view.checkpoint == watched.node.view.checkpoint
-    assert second.log_view() == watched.node.log_view()
+    assert second.browse.log() == watched.node.browse.log()
 
 
 # --- some are not well ---
@@ -166,7 +166,7 @@ def test_any_subset_may_fail(tmp_path: Path, faults: dict[int, int]) -> None:
         eventually(lambda: watched.node.step() and signers(watched) >= well | late)
         assert signers(watched) <= honest
         watched.node.step()
-        problems = {name: each["problem"] for each in watched.node.log_view()["witnesses"] for name in each["names"]}
+        problems = {name: each["problem"] for each in watched.node.browse.log()["witnesses"] for name in each["names"]}
         for witness in watched.witnesses:
             if witness.dead:
                 assert problems[witness.name] == "witness/unreachable"
@@ -288,7 +288,7 @@ def test_what_is_no_cosignature_is_not_stored(watched: Watched, answer: Any, cod
     """And the problem is on record, for the operator and the public."""
     watched.witnesses[0].answer = answer
     watched.say()
-    eventually(lambda: watched.node.step() and watched.node.log_view()["witnesses"][0]["problem"] == code)
+    eventually(lambda: watched.node.step() and watched.node.browse.log()["witnesses"][0]["problem"] == code)
     assert signers(watched) <= everybody(watched) - {"w0.example/w"}
     assert not watched.evidence()
     watched.world.check()
@@ -303,7 +303,7 @@ def test_a_witness_that_names_one_size_after_the_other_is_left(watched: Watched)
 
     watched.witnesses[0].answer = answer
     watched.say()
-    eventually(lambda: watched.node.step() and watched.node.log_view()["witnesses"][0]["problem"] == "witness/answer")
+    eventually(lambda: watched.node.step() and watched.node.browse.log()["witnesses"][0]["problem"] == "witness/answer")
 
 
 # --- a witness that knows better ---

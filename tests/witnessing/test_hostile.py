@@ -138,7 +138,7 @@ def test_an_error_that_nobody_thought_of_does_not_end_a_witness(watched: Watched
 
     watched.witnesses[0].answer = fall
     watched.say()
-    eventually(lambda: watched.node.step() and watched.node.log_view()["witnesses"][0]["problem"])
+    eventually(lambda: watched.node.step() and watched.node.browse.log()["witnesses"][0]["problem"])
     watched.witnesses[0].answer = None
     watched.say()
     eventually(lambda: watched.node.step() and signers(watched) == everybody(watched))
@@ -148,8 +148,8 @@ def test_control_characters_reach_no_record(watched: Watched) -> None:
     """PostgreSQL takes no NUL, and a terminal should not take the rest."""
     watched.witnesses[0].answer = lambda *_: httpx.Response(404, content=b"who\x00are\x1b[31myou")
     watched.say()
-    eventually(lambda: watched.node.step() and watched.node.problems_of_witnesses())
-    assert watched.node.problems_of_witnesses() == {"https://w0.example": "HTTP 404: who?are?[31myou"}
+    eventually(lambda: watched.node.step() and watched.node.browse.problems_of_witnesses())
+    assert watched.node.browse.problems_of_witnesses() == {"https://w0.example": "HTTP 404: who?are?[31myou"}
 
 
 def test_too_many_witnesses_are_refused_at_the_start(watched: Watched) -> None:
@@ -208,8 +208,8 @@ def problem_with(watched: Watched, url: str) -> str:
     watched.node.stop()
     node = watched.world.node = watched.world.open()
     watched.world.clock.advance(20)
-    eventually(lambda: node.step() and node.problems_of_witnesses())
-    return str(node.log_view()["witnesses"][0]["problem"])
+    eventually(lambda: node.step() and node.browse.problems_of_witnesses())
+    return str(node.browse.log()["witnesses"][0]["problem"])
 
 
 def test_nothing_is_decompressed(watched: Watched) -> None:
@@ -318,8 +318,8 @@ def test_a_damaged_tile_of_ours_is_no_fork_of_theirs(watched: Watched) -> None:
 
     watched.node._witnesses._proofs._read = damaged  # type: ignore[union-attr]
     watched.say()
-    eventually(lambda: watched.node.step() and watched.node.log_view()["witnesses"][0]["problem"])
-    assert watched.node.log_view()["witnesses"][0]["problem"] == "store/damaged"
+    eventually(lambda: watched.node.step() and watched.node.browse.log()["witnesses"][0]["problem"])
+    assert watched.node.browse.log()["witnesses"][0]["problem"] == "store/damaged"
     assert not watched.evidence()
     watched.node._witnesses._proofs._read = read  # type: ignore[union-attr]
     watched.say()

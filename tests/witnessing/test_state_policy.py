@@ -64,7 +64,7 @@ def test_a_look_up_is_answered_where_both_quorums_are(checked: Watched) -> None:
     signed = looked_up(checked)
     assert quorums(checked, signed) == (True, True)
     assert signed.checkpoint.size == checked.node.view.size
-    view = checked.node.log_view()
+    view = checked.node.browse.log()
     assert view["checked"] == view["witnessed"] == {"size": view["size"], "time": view["time"]}
     assert [each["state"] for each in view["witnesses"]] == [False, True]
     assert checked.node.state_policy() == checked.world.config.path(checked.world.config.state_policy).read_bytes()
@@ -114,9 +114,11 @@ def test_a_refusal_is_on_record_and_does_not_stop_the_log(checked: Watched) -> N
     checked.witnesses[1].answer = refused
     for _ in range(3):
         hold(checked)
-    eventually(lambda: checked.node.step() and checked.node.log_view()["witnesses"][1]["problem"] == "witness/refuted")
-    assert "rule/epoch-root" in checked.node.problems_of_witnesses()["https://state.example"]
-    assert checked.node.log_view()["checked"] is None
+    eventually(
+        lambda: checked.node.step() and checked.node.browse.log()["witnesses"][1]["problem"] == "witness/refuted"
+    )
+    assert "rule/epoch-root" in checked.node.browse.problems_of_witnesses()["https://state.example"]
+    assert checked.node.browse.log()["checked"] is None
     signed = looked_up(checked)
     assert quorums(checked, signed) == (True, False)
 
