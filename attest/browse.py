@@ -56,12 +56,14 @@ class Browse:
         policies: Policies,
         endpoints: Sequence[Endpoint],
         successor: str | None,
+        url: str | None,
     ) -> None:
         """See `attest.node.Node`, which makes one.
 
         Args:
             views: gives the last published views, oldest first.
             successor: the origin of the log that continues this one, in the operator's word.
+            url: where the log is served, without a final slash, if the operator has said so.
         """
         self._views = views
         self._db = db
@@ -71,6 +73,7 @@ class Browse:
         self._policies = policies
         self._endpoints = endpoints
         self._successor = successor
+        self.url = url
         self._names: dict[str, PartyRecord] = {}
 
     @property
@@ -254,10 +257,17 @@ class Browse:
         view.holder(party)
         return _listed(self._log.entries_of(party, _until(view, before), limit + 1), limit)
 
-    def all_entries(self, before: int | None, limit: int) -> dict[str, Any]:
+    def entries_of_all(self, before: int | None, limit: int) -> dict[str, Any]:
         """Return a page of all entries, newest first."""
         view, limit = self.view, _page(limit)
         return _listed(self._log.entries_below(_until(view, before), limit + 1), limit)
+
+    def newest_of(self, party: str, limit: int) -> list[tuple[int, int, bytes]]:
+        """Return the newest entries of a party, newest first: position, the time of its epoch, and the entry."""
+        rows = self._log.entries_of(party, self.view.size, _page(limit))
+        found = self._log.entries_at([row.position for row in rows])
+        times = self._log.times_of({row.epoch for row in rows})
+        return [(row.position, times[row.epoch], found[row.position]) for row in rows]
 
     def entry(self, where: int | Hash) -> Entry | None:
         """Return a published entry by its position or its leaf hash."""

@@ -179,7 +179,7 @@ class Node:
         self.leading = False
         main, state = policies.main.policy, None if policies.state is None else policies.state.policy
         self._endpoints = endpoints(main, state)
-        self.browse = Browse(lambda: self._views, db, public, policies, self._endpoints, config.successor)
+        self.browse = Browse(lambda: self._views, db, public, policies, self._endpoints, config.successor, config.url)
         self._witnesses = self._hire(main, state, connect) if self._endpoints else None
         self.sequencer = Sequencer(
             config, keys, db, self._history, clock=clock, announce=self._adopt, witnesses=self._witnesses

@@ -22,6 +22,7 @@ CBOR: Final = "application/cbor"
 COSE: Final = "application/cose"
 STATEMENT: Final = "application/scitt-statement+cose"
 RECEIPT: Final = "application/scitt-receipt+cose"
+HTML: Final = "text/html"
 OCTETS: Final = "application/octet-stream"
 TEXT: Final = "text/plain; charset=utf-8"
 PROBLEM_JSON: Final = "application/problem+json"
@@ -35,6 +36,12 @@ def wants_cbor() -> bool:
     """Tell whether the client likes CBOR strictly better than JSON; no or a careless `Accept` gets JSON."""
     accept = request.accept_mimetypes
     return max(accept.quality(t) for t in _CBOR_CLIENT) > max(accept.quality(t) for t in _JSON_CLIENT)
+
+
+def wants_html() -> bool:
+    """Tell whether a browser asks: the client likes HTML strictly better than what programs read."""
+    accept = request.accept_mimetypes
+    return accept.quality(HTML) > max(accept.quality(t) for t in (*_JSON_CLIENT, *_CBOR_CLIENT))
 
 
 def prefer(usual: str, other: str) -> str:

@@ -16,6 +16,7 @@ from attest.api.backend import Node
 from attest.api.inputs import check_query
 from attest.api.limits import Uploads, WriteLimit
 from attest.api.openapi import document
+from attest.api.pages import Pages
 from attest.api.reads import Reads
 from attest.api.writes import Writes
 
@@ -73,14 +74,15 @@ def create_app(
         wait_s,
         max_body,
     )
-    routes = _routes(Reads(node), writes, registry)
+    pages = Pages(node)
+    routes = _routes(Reads(node), writes, pages, registry)
     for route in routes:
         app.add_url_rule(route.rule, _endpoint(route.method, route.rule), route.view, methods=[route.method])
     queries = {_endpoint(route.method, route.rule): route.query for route in routes}
     closed = frozenset(_endpoint(route.method, route.rule) for route in routes if not route.open)
 
     log = structlog.get_logger("attest.api")
-    problems.install(app, log)
+    problems.install(app, log, pages.problem)
     _watch(app, registry, log)
 
     @app.before_request
@@ -105,7 +107,7 @@ def create_app(
     return app
 
 
-def _routes(reads: Reads, writes: Writes, registry: CollectorRegistry) -> list[Route]:
+def _routes(reads: Reads, writes: Writes, pages: Pages, registry: CollectorRegistry) -> list[Route]:
     page = frozenset({"limit"})
     return [
         Route("POST", "/entries", writes.post_entry, open=False),
@@ -132,6 +134,21 @@ def _routes(reads: Reads, writes: Writes, registry: CollectorRegistry) -> list[R
         Route("GET", "/proofs/transition/<epoch>", reads.proof_transition),
         Route("GET", "/.well-known/scitt-keys", reads.keys),
         Route("GET", "/.well-known/scitt-keys/<kid>", reads.key),
+        Route("GET", "/holders/<party>/systems/<system>/history.csv", pages.history_csv, frozenset({"before"})),
+        Route("GET", "/", pages.home),
+        Route("GET", "/browse/holders", pages.holders, frozenset({"q", "after"})),
+        Route("GET", "/browse/holders/<party>", pages.holder, frozenset({"after"})),
+        Route("GET", "/browse/holders/<party>/feed.atom", pages.atom),
+        Route("GET", "/browse/holders/<party>/feed.json", pages.json_feed),
+        Route("GET", "/browse/holders/<party>/entries", pages.holder_entries, frozenset({"before"})),
+        Route("GET", "/browse/holders/<party>/systems/<system>", pages.system),
+        Route("GET", "/browse/entries", pages.entries, frozenset({"before"})),
+        Route("GET", "/browse/entries/<position>", pages.entry),
+        Route("GET", "/browse/log", pages.log, frozenset({"before"})),
+        Route("GET", "/verify", pages.verify),
+        Route("GET", "/lookup", pages.lookup),
+        Route("GET", "/proves", pages.proves),
+        Route("GET", "/assets/<version>/<path:name>", pages.asset),
         Route("GET", "/openapi.json", lambda: read_json(document(), HOUR)),
         Route("GET", "/healthz", reads.healthz),
         Route("GET", "/metrics", lambda: plain(generate_latest(registry), CONTENT_TYPE_LATEST, NO_STORE), open=False),

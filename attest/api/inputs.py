@@ -12,6 +12,7 @@ from attest.formats.strict_json import closed, integer, many, parse_json, text
 
 MAX_LOOKUP: Final = 8 << 20  # bytes of a look-up's question
 MAX_PAGE: Final = 500
+MAX_TEXT: Final = 200  # characters that people search for
 _PAGE: Final = 100
 _CHUNK: Final = 1 << 20
 
@@ -151,3 +152,26 @@ def _indexes(found: Any, where: str) -> dict[str, Hash]:
     if not isinstance(found, dict) or len(found) > MAX_SYSTEMS or not all(map(is_system_id, found)):
         raise Malformed("json/field", f"{where}: want an object from at most {MAX_SYSTEMS} system ids to indexes")
     return {system: parse_hex(text(index, f"{where}.{system}"), 32) for system, index in found.items()}
+
+
+def query_text(name: str) -> str:
+    """Read a short text as a parameter; empty if it is not there."""
+    value = request.args.get(name, "")
+    if len(value) > MAX_TEXT:
+        raise Malformed("http/query", f"{name}: want at most {MAX_TEXT} characters")
+    return value
+
+
+def path_position(position: str) -> int:
+    """Read a log position from the path. Raises `Malformed`: `http/path`."""
+    try:
+        return parse_decimal(position)
+    except Malformed as error:
+        raise Malformed("http/path", f"position: {error.message}") from None
+
+
+def path_system(system: str) -> str:
+    """Check a system id from the path. Raises `Malformed`: `http/path`."""
+    if not is_system_id(system):
+        raise Malformed("http/path", "want a system id: up to 64 of a-z, 0-9, '.', '_' and '-'")
+    return system

@@ -5,12 +5,13 @@ Spec: RFC 9457, RFC 9290; docs/spec/http.md#problems; docs/errors.md.
 
 import secrets
 import traceback
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeNotSatisfiable
 
-from attest.api.answers import NO_STORE, PROBLEM_CBOR, PROBLEM_JSON, dump, plain, wants_cbor
+from attest.api.answers import NO_STORE, PROBLEM_CBOR, PROBLEM_JSON, dump, plain, wants_cbor, wants_html
 from attest.api.limits import TooMany
 from attest.encoding import encode_base64, encode_cbor
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable, Untrusted
@@ -37,6 +38,7 @@ BY_CODE: Final = {
     "http/rate": 429,
     "http/internal": 500,
 }
+_PAGE: Final = "attest.page"  # where the app keeps what shows errors to people
 NOT_FOUND: Final = "/unknown"  # a code that ends so: there is no such thing
 
 RETRY_S: Final = 2
@@ -92,7 +94,9 @@ def _answer(error: AttestError, status: int, title: str, refusal: bytes | None) 
     if hint is not None:
         ours["hint"] = hint
 
-    if wants_cbor():
+    if wants_html():
+        response = _page(error, status, title)
+    elif wants_cbor():
         if refusal is not None:
             ours["refusal"] = refusal
         concise: dict[Any, Any] = {-1: title, -2: detail, DETAIL: ours}
@@ -109,15 +113,29 @@ def _answer(error: AttestError, status: int, title: str, refusal: bytes | None) 
     return response
 
 
+def _page(error: AttestError, status: int, title: str) -> Response:
+    page: Page = current_app.extensions[_PAGE]
+    return page(error, status, title)
+
+
 def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def install(app: Flask, log: Any) -> None:
-    """Make every error of `app`, its own and Flask's, a problem document; faults of ours go to `log` as well."""
+Page: TypeAlias = Callable[[AttestError, int, str], Response]
+
+
+def install(app: Flask, log: Any, page: Page) -> None:
+    """Make every error of `app`, its own and Flask's, a problem document, or for browsers a page.
+
+    Args:
+        log: where faults of ours are told as well.
+        page: shows an error with its status and title.
+    """
     app.register_error_handler(AttestError, problem)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, lambda error: _internal(error, log))
+    app.extensions[_PAGE] = page
 
 
 def _http(error: HTTPException) -> Response:

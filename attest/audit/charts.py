@@ -5,9 +5,11 @@ A chart is stretched to whatever room there is, so it contains lines only; what 
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from attest.audit.markup import Html, el, join
+
+T = TypeVar("T")
 
 SERIES: Final = ("held", "erased", "reheld")
 Counts: TypeAlias = tuple[int, int, int]  # held, erased, reheld
@@ -37,7 +39,7 @@ def added(parts: Iterable[Sequence[Counts]], columns: int) -> list[Counts]:
     return total
 
 
-def thinned(samples: Sequence[Counts], columns: int) -> list[Counts]:
+def thinned(samples: Sequence[T], columns: int) -> list[T]:
     """Return the last of every few samples, at most so many."""
     step = -(-len(samples) // columns)
     return list(reversed(samples[::-1][::step]))
@@ -55,7 +57,7 @@ def curves(samples: Sequence[Counts], *, small: bool = False) -> Html:
     """Draw held, erased and reheld over time as steps; what is nowhere above 0 is not drawn."""
     top = max(1, *map(max, samples))
     lines = [
-        el("path", class_=name[0], d=_steps([point[n] for point in samples], top))
+        el("path", class_=name[0], d=steps([point[n] for point in samples], top))
         for n, name in enumerate(SERIES)
         if any(point[n] for point in samples)
     ]
@@ -71,8 +73,9 @@ def curves(samples: Sequence[Counts], *, small: bool = False) -> Html:
     )
 
 
-def _steps(values: Sequence[int], top: int) -> str:
-    heights = [_HEIGHT - value * _HEIGHT // top for value in values]
+def steps(values: Sequence[int], top: int, height: int = _HEIGHT) -> str:
+    """Return the path of a line of steps, one unit wide each, `height` units for `top`."""
+    heights = [height - value * height // top for value in values]
     path, x = f"M0 {heights[0]}", 0
     for n in range(1, len(heights)):
         if heights[n] != heights[n - 1]:

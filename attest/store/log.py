@@ -1,6 +1,6 @@
 """The log as the database has it: entries, epochs, and what names the parties."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -173,6 +173,12 @@ class LogStore:
         query = sa.select(epochs).where(epochs.c.size < size).order_by(epochs.c.size.desc()).limit(limit)
         with self.db.read() as transaction:
             return [_record(row) for row in transaction.execute(query)]
+
+    def times_of(self, numbers: Collection[int]) -> dict[int, int]:
+        """Return the times of at most a few hundred epochs, by number."""
+        query = sa.select(epochs.c.number, epochs.c.time).where(epochs.c.number.in_(numbers))
+        with self.db.read() as transaction:
+            return {row.number: row.time for row in transaction.execute(query)}
 
     def first_epoch_since(self, time: int) -> int:
         """Return the number of the first epoch at or after a time; that of the next one, if there is none."""
