@@ -228,14 +228,23 @@ class Browse:
 
     # --- over time ---
 
-    def history(self, party: str, system: str, before: int | None, limit: int) -> list[Count]:
-        """Return how a system stood after the epochs below `before` that touched it, newest first.
+    def history(self, party: str, system: str, before: int | None, limit: int) -> dict[str, Any]:
+        """Return a page of how a system stood after the epochs that touched it, newest first.
 
         Args:
-            system: an id, or "" for all systems of the party; the origin as the party is the whole log.
+            before: only epochs with lower numbers.
+
+        Raises:
+            Conflict: `holder/unknown`, `system/unknown`.
         """
+        self.system(party, system)
         number = self.view.record.number + 1
-        return self._counts.page(party, system, number if before is None else min(before, number), limit)
+        rows = self._counts.page(party, system, number if before is None else min(before, number), limit + 1)
+        shown = rows[:limit]
+        return {
+            "history": [asdict(each) for each in shown],
+            "next": shown[-1].epoch if len(rows) > limit else None,
+        }
 
     def timeline(self, party: str, systems: Sequence[str], columns: int) -> Timeline:
         """Return how systems stood at evenly spaced times, from the first change of any to now."""

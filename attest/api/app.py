@@ -134,6 +134,7 @@ def _routes(reads: Reads, writes: Writes, pages: Pages, registry: CollectorRegis
         Route("GET", "/proofs/transition/<epoch>", reads.proof_transition),
         Route("GET", "/.well-known/scitt-keys", reads.keys),
         Route("GET", "/.well-known/scitt-keys/<kid>", reads.key),
+        Route("GET", "/holders/<party>/systems/<system>/history", reads.history, page | {"before"}),
         Route("GET", "/holders/<party>/systems/<system>/history.csv", pages.history_csv, frozenset({"before"})),
         Route("GET", "/", pages.home),
         Route("GET", "/browse/holders", pages.holders, frozenset({"q", "after"})),

@@ -93,6 +93,7 @@ _ENTRY_LINE: Final = _object(
     {
         "position": _UINT,
         "entry_id": _ref("EntryId"),
+        "issuer": _text(),
         "kind": _text(),
         "system": _or_null(_ref("SystemId")),
         "seq": _UINT,
@@ -234,6 +235,12 @@ _SCHEMAS: Final[Json] = {
             "vrf": _list(_object({"suite": {"const": 3}, "hash": _ref("Base64")})),
         }
     ),
+    "History": _object(
+        {
+            "history": _list(_object(dict.fromkeys(("epoch", "time", "size", "held", "erased", "reheld"), _UINT))),
+            "next": _or_null(_UINT),
+        }
+    ),
     "Entries": _object({"entries": _list(_ENTRY_LINE), "next": _or_null(_UINT)}),
     "LookupQuestion": _object(
         {
@@ -285,6 +292,7 @@ def _query(name: str, schema: Json, description: str) -> Json:
 
 _ENTRY: Final = _path("entry_id", _ref("EntryId"))
 _PARTY: Final = _path("party", _ref("PartyId"))
+_SYSTEM_ID: Final = _path("system", _ref("SystemId"))
 _ROOT: Final = _path("root", _ref("Hex32"))
 _LEVEL: Final = _path("level", {"type": "integer", "minimum": 0, "maximum": 63})
 _N: Final = _path("n", _text(pattern="^[0-9]{3}$"))
@@ -434,6 +442,7 @@ def _tiles() -> Json:
 def _views() -> Json:
     after = _query("after", _ref("PartyId"), "the last id of the page before")
     before = _query("before", _UINT, "the last position of the page before")
+    epoch = _query("before", _UINT, "the last epoch of the page before")
     json = (JSON,)
     return {
         "/log": _read("getLog", "What the log is and where it stands", _ref("Log"), json),
@@ -444,6 +453,13 @@ def _views() -> Json:
         "/holders": _read("getHolders", "Holders by id", _ref("Holders"), json, (), after, _LIMIT),
         "/holders/{party}": _read("getHolder", "One holder", _ref("Holder"), json, (404,), _PARTY),
         "/holders/{party}/systems": _read("getSystems", "Its systems", _ref("Systems"), json, (404,), _PARTY),
+        "/holders/{party}/systems/{system}/history": _read(
+            "getHistory", "How a system stood, newest first", _ref("History"), json, (404,),
+            _PARTY, _SYSTEM_ID, epoch, _LIMIT,
+        ),
+        "/holders/{party}/systems/{system}/history.csv": _read(
+            "getHistoryTable", "The same as a table", None, ("text/csv",), (404,), _PARTY, _SYSTEM_ID, epoch
+        ),
         "/holders/{party}/entries": _read(
             "getEntries", "Its entries, newest first", _ref("Entries"), json, (404,), _PARTY, before, _LIMIT
         ),

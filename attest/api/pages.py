@@ -26,7 +26,7 @@ from attest.encoding import printable
 from attest.errors import AttestError, Conflict
 from attest.formats.statement import Statement
 from attest.resources import resources
-from attest.store.counts import ALL, Count
+from attest.store.counts import ALL
 from attest.store.db import Clock
 
 HTML: Final = "text/html; charset=utf-8"
@@ -45,6 +45,7 @@ SILENT: Final = _POLICY.format(connect="'none'")  # nothing that a person drops 
 _LINES: Final = 25  # of lists on pages
 _CARDS: Final = 24  # systems on a holder's page
 _FEED: Final = 50
+_COLUMNS: Final = ("time", "epoch", "size", "held", "erased", "reheld")  # of a CSV file, and in JSON
 _CSV_ROWS: Final = 10_000
 _LATE_S: Final = 60  # how late a checkpoint may be before a page says so
 
@@ -144,7 +145,7 @@ class Pages:
             holder=browse.holder(party),
             system=found,
             chart=charts.draw(timeline, system),
-            changes=browse.history(party, system, None, _LINES),
+            changes=browse.history(party, system, None, _LINES)["history"],
         )
 
     def entries(self) -> Response:
@@ -222,22 +223,18 @@ class Pages:
     # --- for programs ---
 
     def history_csv(self, party: str, system: str) -> Response:
-        """Answer with how a system stood after every epoch that touched it, newest first."""
-        rows, more = self._history(party, system, _CSV_ROWS)
+        """Answer with how a system stood after every epoch that touched it, newest first, as a table."""
+        page = self.node.browse.history(path_party(party), path_system(system), query_decimal("before"), _CSV_ROWS)
         out = io.StringIO()
-        table = csv.writer(out, lineterminator="\r\n")
-        table.writerow(("time", "unix_time", "epoch", "log_size", "held", "erased", "reheld"))
-        table.writerows((_iso(c.time), c.time, c.epoch, c.size, c.held, c.erased, c.reheld) for c in rows)
+        table = csv.writer(out)  # RFC 4180
+        table.writerow(("utc", *_COLUMNS))
+        for row in page["history"]:
+            table.writerow((_iso(row["time"]), *(row[name] for name in _COLUMNS)))
         response = read_compressed(out.getvalue().encode(), _CSV, NEWEST)
         response.headers["Content-Disposition"] = f'attachment; filename="{party}-{system}.csv"'
-        if more:
-            response.headers["Link"] = f'<?before={rows[-1].epoch}>; rel="next"'
+        if page["next"] is not None:
+            response.headers["Link"] = f'<?before={page["next"]}>; rel="next"'
         return response
-
-    def _history(self, party: str, system: str, limit: int) -> tuple[list[Count], bool]:
-        self.node.browse.system(path_party(party), path_system(system))
-        rows = self.node.browse.history(party, system, query_decimal("before"), limit + 1)
-        return rows[:limit], len(rows) > limit
 
     def atom(self, party: str) -> Response:
         """Answer with a company's newest statements as an Atom feed."""

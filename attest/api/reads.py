@@ -30,6 +30,7 @@ from attest.api.inputs import (
     path_hash,
     path_leaf,
     path_party,
+    path_system,
     query_decimal,
     query_limit,
     query_party,
@@ -114,6 +115,13 @@ class Reads:
     def entries(self, party: str) -> Response:
         """Answer with a page of a holder's entries, newest first."""
         return read_json(self.node.browse.entries(path_party(party), query_decimal("before"), query_limit()), NEWEST)
+
+    def history(self, party: str, system: str) -> Response:
+        """Answer with how a system stood after every epoch that touched it, newest first."""
+        return read_json(
+            self.node.browse.history(path_party(party), path_system(system), query_decimal("before"), query_limit()),
+            NEWEST,
+        )
 
     def party_proof(self, party: str) -> Response:
         """Answer with where a party and its systems stand, proven."""

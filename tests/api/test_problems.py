@@ -14,7 +14,7 @@ from attest.errors import AttestError, Conflict, Malformed, Refuted, Unavailable
 def _answer(error: Exception, accept: str | None = None, method: str = "GET") -> Response:
     """Answer a request that ends in `error`."""
     app = Flask("test")
-    problems.install(app, structlog.get_logger())
+    problems.install(app, structlog.get_logger(), lambda error, status, title: Response(error.message, status))
 
     @app.route("/", methods=[method])
     def view() -> str:
