@@ -41,6 +41,8 @@ export class SignedCheckpoint {
   constructor(note) {
     this.note = note;
     this.checkpoint = Checkpoint.parse(note.text);
+    /** @type {Map<string, (bigint | null)[]>} what was verified before: two policies may list one key */
+    this.verified = new Map();
   }
 
   /**
@@ -61,6 +63,14 @@ export class SignedCheckpoint {
    * @returns {(bigint | null)[]}
    */
   verifyLines(key, isWitness) {
+    const name = `${isWitness} ${key.encode()}`;
+    const times = this.verified.get(name) ?? this.verifyAnew(key, isWitness);
+    this.verified.set(name, times);
+    return times;
+  }
+
+  /** @param {VerifierKey} key @param {boolean} isWitness @returns {(bigint | null)[]} */
+  verifyAnew(key, isWitness) {
     const lines = this.note.linesOf(key);
     if (key.type === ED25519_NOTE) {
       for (const { signature } of lines) verifyEd25519(key.key, signature, utf8(this.note.text));

@@ -2,14 +2,41 @@
 
 import { ml_dsa44 } from "../vendor/noble.js";
 import { doubleMultiply, leToBigint, ORDER, P, Point, sha512 } from "./curve.js";
-import { concat, equal, hex, sha256 } from "./encoding.js";
+import { concat, equal, hex, sha256, u32 } from "./encoding.js";
 import { AttestError, malformed, refuted } from "./errors.js";
 
 const IDENTITY = Uint8Array.from({ length: 32 }, (_, i) => (i === 0 ? 1 : 0));
 
-/** @type {Map<string, import("./curve.js").EdwardsPoint | AttestError>} what the last keys were found to be */
-const judged = new Map();
-const MOST_JUDGED = 256;
+/**
+ * Remembers what some of the last questions were answered with: the bundles of one keepsake, and those of one page,
+ * have most keys and signatures in common.
+ * @template T
+ */
+class Memory {
+  /** @type {Map<string, T>} */
+  answers = new Map();
+
+  /** @param {number} most */
+  constructor(most) {
+    this.most = most;
+  }
+
+  /** @param {string} question @param {() => T} answer */
+  ask(question, answer) {
+    let known = this.answers.get(question);
+    if (known === undefined) {
+      known = answer();
+      if (this.answers.size === this.most) this.answers.clear();
+      this.answers.set(question, known);
+    }
+    return known;
+  }
+}
+
+/** @type {Memory<import("./curve.js").EdwardsPoint | AttestError>} */
+const judged = new Memory(256);
+/** @type {Memory<boolean>} */
+const verified = new Memory(4096);
 
 /**
  * Return the point of an Ed25519 key that is admissible: the canonical encoding of a point of the prime-order
@@ -19,13 +46,7 @@ const MOST_JUDGED = 256;
  * @param {Uint8Array} key
  */
 export function admitEd25519(key) {
-  const name = hex(key.subarray(0, 33));
-  let found = judged.get(name);
-  if (found === undefined) {
-    found = judge(key);
-    if (judged.size === MOST_JUDGED) judged.clear();
-    judged.set(name, found);
-  }
+  const found = judged.ask(hex(key.subarray(0, 33)), () => judge(key));
   if (found instanceof AttestError) throw found;
   return found;
 }
@@ -61,14 +82,29 @@ function judge(key) {
  */
 export function verifyEd25519(key, signature, message) {
   const point = admitEd25519(key);
-  const wrong = refuted("signature/invalid", "an Ed25519 signature does not fit key and message");
-  if (signature.length !== 64) throw wrong;
+  if (!remembered(key, signature, message, () => fitsEd25519(point, key, signature, message))) {
+    throw refuted("signature/invalid", "an Ed25519 signature does not fit key and message");
+  }
+}
+
+/** @param {Uint8Array} key @param {Uint8Array} signature @param {Uint8Array} message @param {() => boolean} fits */
+function remembered(key, signature, message, fits) {
+  const lengths = concat(u32(key.length), u32(signature.length));
+  return verified.ask(hex(sha256(concat(lengths, key, signature, message))), fits);
+}
+
+/**
+ * @param {import("./curve.js").EdwardsPoint} point of the key
+ * @param {Uint8Array} key @param {Uint8Array} signature @param {Uint8Array} message
+ */
+function fitsEd25519(point, key, signature, message) {
+  if (signature.length !== 64) return false;
   const r = signature.subarray(0, 32);
   const s = leToBigint(signature.subarray(32));
   // OpenSSL and browsers take R = identity, libsodium does not: one rule for all, docs/spec/checkpoint.md.
-  if (s >= ORDER || equal(r, IDENTITY)) throw wrong;
+  if (s >= ORDER || equal(r, IDENTITY)) return false;
   const k = leToBigint(sha512(concat(r, key, message))) % ORDER;
-  if (!equal(doubleMultiply(s, Point.BASE, k, point.negate()).toBytes(), r)) throw wrong;
+  return equal(doubleMultiply(s, Point.BASE, k, point.negate()).toBytes(), r);
 }
 
 /**
@@ -87,7 +123,8 @@ export function admitMldsa44(key) {
  */
 export function verifyMldsa44(key, signature, message) {
   admitMldsa44(key);
-  if (signature.length !== 2420 || !ml_dsa44.verify(signature, message, key)) {
+  const fits = () => signature.length === 2420 && ml_dsa44.verify(signature, message, key);
+  if (!remembered(key, signature, message, fits)) {
     throw refuted("signature/invalid", "an ML-DSA-44 signature does not fit key and message");
   }
 }

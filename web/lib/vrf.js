@@ -3,10 +3,12 @@
 import { decodePoint, doubleMultiply, leToBigint, ORDER, Point, sha512 } from "./curve.js";
 import { concat, equal } from "./encoding.js";
 import { malformed, refuted } from "./errors.js";
+import { admitEd25519 } from "./keys.js";
 
 /** @typedef {import("./curve.js").EdwardsPoint} EdwardsPoint */
 
-const SUITE = 3;
+/** ECVRF-EDWARDS25519-SHA512-TAI. */
+export const VRF_SUITE = 3;
 
 /**
  * Return beta, 64 bytes, if `proof` shows that it is the VRF's output at `alpha` under `key`.
@@ -51,20 +53,23 @@ export class VrfVerifier {
     const U = doubleMultiply(s, Point.BASE, c, this.negated);
     const V = doubleMultiply(s, H, c, gamma.negate());
     const points = [this.key, H.toBytes(), proof.subarray(0, 32), U.toBytes(), V.toBytes()];
-    const hashed = sha512(concat(Uint8Array.of(SUITE, 2), ...points, Uint8Array.of(0)));
+    const hashed = sha512(concat(Uint8Array.of(VRF_SUITE, 2), ...points, Uint8Array.of(0)));
     if (!equal(hashed.subarray(0, 16), challenge)) throw wrong;
-    return sha512(concat(Uint8Array.of(SUITE, 3), gamma.clearCofactor().toBytes(), Uint8Array.of(0)));
+    return sha512(concat(Uint8Array.of(VRF_SUITE, 3), gamma.clearCofactor().toBytes(), Uint8Array.of(0)));
   }
 }
 
 /**
- * Return the point if it is of the prime-order group and not its identity, else null.
+ * Return the point if it is canonically encoded, of the prime-order group, and not its identity: what an admissible key
+ * of signatures has to be, too. Else null.
  * @param {Uint8Array} encoded
  */
 function goodPoint(encoded) {
-  if (encoded.length !== 32) return null;
-  const point = decodePoint(encoded);
-  return point !== null && !point.is0() && point.isTorsionFree() ? point : null;
+  try {
+    return admitEd25519(encoded);
+  } catch {
+    return null;
+  }
 }
 
 /**
@@ -73,7 +78,7 @@ function goodPoint(encoded) {
  * @param {Uint8Array} alpha
  */
 export function encodeToCurve(key, alpha) {
-  const front = concat(Uint8Array.of(SUITE, 1), key, alpha);
+  const front = concat(Uint8Array.of(VRF_SUITE, 1), key, alpha);
   for (let counter = 0; counter < 256; counter++) {
     const point = decodePoint(sha512(concat(front, Uint8Array.of(counter, 0))).slice(0, 32));
     const cleared = point?.clearCofactor();

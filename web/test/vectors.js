@@ -5,10 +5,14 @@ import { Checkpoint, cosignatureMessage, SignedCheckpoint, TlogProof } from "../
 import { blindOf, commitmentOf, indexOf, keyOf, recordArray, recordDigest } from "../lib/commitments.js";
 import * as enc from "../lib/encoding.js";
 import { AttestError } from "../lib/errors.js";
+import { thumbprint, verifyEd25519 } from "../lib/keys.js";
 import { alphaOf, parseLocator } from "../lib/locators.js";
 import { Note, VerifierKey } from "../lib/note.js";
 import { anchorOf, Policy, wantLog } from "../lib/policy.js";
+import { RowFile, verifyRow } from "../lib/rows.js";
 import { mapRoot, PrunedMap, verifyMapProof } from "../lib/sparse.js";
+import * as state from "../lib/state.js";
+import { encodeDescriptor, parseDescriptor, possessionMessage, Statement } from "../lib/statement.js";
 import * as tree from "../lib/tree.js";
 import { encodeToCurve, verifyVrf } from "../lib/vrf.js";
 
@@ -181,7 +185,84 @@ export const RUNNERS = {
       tree.verifyInclusion(tree.leafHash(unhex(c.entry)), proof.index, size, root, proof.path);
     }
   },
+  "statements/good.json": (c) => {
+    const s = new Statement(unhex(c.entry));
+    same(
+      [s.issuer, s.stream, s.audience, s.issuedAt.toString(), s.kid, s.seq.toString(), s.about, s.ref],
+      [c.issuer, c.stream, c.audience, `${c.issued_at}`, c.kid, `${c.seq}`, c.about, c.ref],
+    );
+    same(s.payload, c.payload, "payload");
+    same([s.leaf(), s.entryId(), s.toBeSigned()], [c.leaf, c.entry_id, c.to_be_signed]);
+    s.verify(unhex(c.public));
+    same(thumbprint(unhex(c.public)), c.kid, "kid");
+  },
+  "statements/bad.json": (c) => new Statement(unhex(c.entry)),
+  "statements/signatures.json": (c) => new Statement(unhex(c.entry)).verify(unhex(c.public)),
+  "statements/possession.json": (c) => {
+    const message = possessionMessage(c.origin, c.party, asPayload(decode(unhex(c.payload))));
+    same(message, c.message);
+    for (const { public: key, kid, proof } of c.proofs) {
+      verifyEd25519(unhex(key), unhex(proof), message);
+      same(thumbprint(unhex(key)), kid);
+    }
+  },
+  "rows/files.json": (c) => {
+    try {
+      const file = new RowFile(unhex(c.encoded));
+      same([file.count, file.root()], [c.count, c.root]);
+      file.wantNamed(c.count, unhex(c.root));
+    } catch (error) {
+      if (c.rows !== undefined) same(error.rows, c.rows, "rows");
+      throw error;
+    }
+  },
+  "rows/proofs.json": (c) => verifyRow(unhex(c.row), c.position, c.count, unhex(c.root), path(c.path)),
+  "state/states.json": (c) => {
+    const { status, generation, version, position, commitment } = state.parseState(unhex(c.encoded));
+    same(
+      [status, generation, version, position, commitment],
+      [c.status, c.generation, c.version, c.position, c.commitment],
+    );
+    same(state.encodeState({ status, generation, version, position, commitment }), c.encoded);
+    same(state.stateValue(unhex(c.encoded)), c.value);
+  },
+  "state/heads.json": (c) => {
+    const encoded = unhex(c.encoded);
+    const head = c.kind === "system" ? state.parseSystemHead(encoded) : state.parsePartyHead(encoded);
+    same(head, c.fields);
+    same(state.encodeHead(head), c.encoded);
+    const [key, value] =
+      c.kind === "system"
+        ? [state.systemKey(head.system), state.systemValue(encoded)]
+        : [state.topKey(head.party), state.partyValue(encoded)];
+    same([key, value], [c.key, c.value]);
+  },
+  "state/descriptors.json": (c) => {
+    const descriptor = parseDescriptor(unhex(c.encoded));
+    same(descriptor, c.fields);
+    same(encodeDescriptor(descriptor), c.encoded);
+    same(state.descriptorDigest(unhex(c.encoded)), c.digest);
+  },
+  "state/chains.json": (c) => {
+    let chain = new Uint8Array(32);
+    for (const step of c.steps) {
+      chain = state.nextChain(chain, BigInt(step.position), unhex(step.leaf));
+      same(chain, step.chain);
+    }
+  },
 };
+
+/** A payload's CBOR as plain data, without what Statement takes out of it. */
+function asPayload(value) {
+  const plainly = (member) =>
+    member instanceof Map
+      ? Object.fromEntries([...member].map(([name, inner]) => [name, plainly(inner)]))
+      : Array.isArray(member)
+        ? member.map(plainly)
+        : member;
+  const { seq: _, about: __, ref: ___, ...payload } = plainly(value);
+  return payload;
+}
 
 function vrfProof(c) {
   same(encodeToCurve(unhex(c.pk), unhex(c.alpha)).toBytes(), c.h, "H");
