@@ -147,6 +147,7 @@ def _routes(reads: Reads, writes: Writes, pages: Pages, registry: CollectorRegis
         Route("GET", "/browse/entries/<position>", pages.entry),
         Route("GET", "/browse/log", pages.log, frozenset({"before"})),
         Route("GET", "/verify", pages.verify),
+        Route("GET", "/verify.html", pages.verify_alone),
         Route("GET", "/lookup", pages.lookup),
         Route("GET", "/proves", pages.proves),
         Route("GET", "/assets/<version>/<path:name>", pages.asset),

@@ -14,7 +14,7 @@ _TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
     ".html": "text/html; charset=utf-8",
 }
-_FOLDERS: Final = ("static", "lib", "vendor")
+_FOLDERS: Final = ("static", "lib", "vendor", "dist")
 
 
 class Asset(NamedTuple):

@@ -22,7 +22,7 @@ from attest.api.backend import Node
 from attest.api.inputs import path_party, path_position, path_system, query_decimal, query_party, query_text
 from attest.browse import Entry
 from attest.crypto.keys import thumbprint
-from attest.encoding import printable
+from attest.encoding import encode_base64, printable, sha256
 from attest.errors import AttestError, Conflict
 from attest.formats.statement import Statement
 from attest.resources import resources
@@ -187,22 +187,42 @@ class Pages:
 
     def verify(self) -> Response:
         """Offer verification of a bundle in the browser. The page cannot send anything anywhere."""
-        policy, state = self.node.policy(), self.node.state_policy()
+        alone, _ = self._alone()
         return self._current(
-            "verify.html",
-            content_policy=SILENT,
-            policy=policy.decode("utf-8", "replace"),
-            state_policy="" if state is None else state.decode("utf-8", "replace"),
+            "verify.html", content_policy=SILENT, alone=sha256(alone.encode()).hex(), **self._policies()
         )
+
+    def verify_alone(self) -> Response:
+        """Answer with the same page as one file, which works from disk."""
+        alone, content_policy = self._alone()
+        response = read_compressed(alone.encode(), HTML, MINUTE)
+        response.headers["Content-Security-Policy"] = content_policy
+        return response
+
+    def _alone(self) -> tuple[str, str]:
+        style, script = (self.assets.get(name).content.decode() for name in ("static/site.css", "dist/verify.js"))
+        # Element contents end at their closing tag, wherever it stands; in a script this spelling means the same.
+        script = script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+        by_hash = [f"'sha256-{encode_base64(sha256(each.encode()))}'" for each in (style, script)]
+        content_policy = (
+            f"default-src 'none'; style-src {by_hash[0]}; script-src {by_hash[1]}; img-src data:; form-action 'none';"
+            " base-uri 'none'"
+        )
+        html = self._env.get_template("alone.html").render(
+            style=Markup(style), script=Markup(script), content_policy=content_policy, **self._policies()
+        )
+        return html, content_policy
+
+    def _policies(self) -> dict[str, str]:
+        policy, state = self.node.policy(), self.node.state_policy()
+        return {
+            "policy": policy.decode("utf-8", "replace"),
+            "state_policy": "" if state is None else state.decode("utf-8", "replace"),
+        }
 
     def lookup(self) -> Response:
         """Offer to look somebody up with a keepsake."""
-        policy, state = self.node.policy(), self.node.state_policy()
-        return self._current(
-            "lookup.html",
-            policy=policy.decode("utf-8", "replace"),
-            state_policy="" if state is None else state.decode("utf-8", "replace"),
-        )
+        return self._current("lookup.html", **self._policies())
 
     def proves(self) -> Response:
         """Say what all this proves, and what it does not."""

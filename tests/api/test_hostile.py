@@ -126,7 +126,6 @@ def test_a_tile_path_leads_nowhere_else(shared: Site, path: str):
         "/tile/0/000%0a",
         "/entries/../checkpoint",
         "/../checkpoint",
-        "//checkpoint",
     ],
 )
 def test_paths_are_not_normalised(shared: Site, path: str):
@@ -135,6 +134,13 @@ def test_paths_are_not_normalised(shared: Site, path: str):
 
     assert answer.status_code in (400, 404)
     assert "Location" not in answer.headers
+
+
+def test_slashes_are_not_merged(shared: Site):
+    """As a server gets it: a client takes what is behind two slashes for a host."""
+    answer = shared.client().get("/", environ_overrides={"PATH_INFO": "//checkpoint"})
+
+    assert answer.status_code == 404
 
 
 @pytest.mark.parametrize(
