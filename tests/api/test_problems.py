@@ -70,12 +70,19 @@ def test_rows_and_hints_travel():
     }
 
 
+def test_browsers_get_a_page():
+    """Who likes HTML best is a person."""
+    answer = _answer(Conflict("entry/unknown", "no such entry"), "text/html,application/xhtml+xml,*/*;q=0.8")
+
+    assert (answer.status_code, answer.text) == (404, "no such entry")
+
+
 @pytest.mark.parametrize(
     ("accept", "cbor"),
     [
         (None, False),
         ("*/*", False),
-        ("text/html,*/*;q=0.8", False),
+        ("text/html;q=0.5, application/json", False),
         ("application/json", False),
         ("application/problem+json", False),
         ("application/json, application/cbor", False),
