@@ -1,6 +1,7 @@
 # Every target sets up what it lacks, on a bare Debian or Ubuntu with Python 3.11 or later and a network.
 
 BIN := .venv/bin
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix web run --silent
 WORKERS ?= 2
 SECONDS ?= 30
 TARGETS ?=
@@ -38,10 +39,13 @@ check: setup
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(NPM) lint
+	$(NPM) types
 
 format: setup
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+	$(NPM) format
 
 serve: setup
 	@test -d $(DEV_LOG) || $(BIN)/attest operator init --dir $(DEV_LOG) --origin localhost.test/dev
@@ -75,5 +79,5 @@ lock: setup
 		--output-file requirements/interop-aics.txt -
 
 clean:
-	rm -rf .venv var build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	rm -rf .venv var web/node_modules build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

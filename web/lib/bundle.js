@@ -5,6 +5,7 @@ import { parseHex } from "./encoding.js";
 import { malformed } from "./errors.js";
 import { Fields, parseJson } from "./json.js";
 import { parseLocator } from "./locators.js";
+import { isOrigin, isPartyId, isSystemId } from "./statement.js";
 
 /** @typedef {import("./json.js").Json} Json */
 
@@ -164,6 +165,9 @@ export class Keepsake {
     this.origin = fields.text("origin");
     this.holder = fields.text("holder");
     this.locator = fields.text("locator");
+    if (!isOrigin(this.origin) || !isPartyId(this.holder)) {
+      throw malformed("keepsake/field", "want the name of a log and the id of a holder");
+    }
     parseLocator(this.locator);
     const vrf = new Fields(fields.get("vrf"), "vrf", ["suite", "key", "proof"]);
     this.vrf = { suite: vrf.integer("suite"), key: vrf.bytes("key", 32), proof: vrf.bytes("proof", 80) };
@@ -178,7 +182,7 @@ function readHold(value) {
     if (typeof record !== "string") throw malformed("json/field", "hold: a record is not a text");
     return parseHex(record, 32);
   });
-  return {
+  const hold = {
     system: fields.text("system"),
     entry: fields.integer("entry"),
     entryId: fields.text("entry_id"),
@@ -186,4 +190,8 @@ function readHold(value) {
     records,
     bundle: new Bundle(fields.get("bundle")),
   };
+  if (!isSystemId(hold.system) || hold.bundle.kind !== "hold") {
+    throw malformed("keepsake/field", "hold: want the id of a system and a bundle of kind hold");
+  }
+  return hold;
 }

@@ -1,6 +1,6 @@
 // Arithmetic of edwards25519, over public values only: nothing here is constant-time.
 
-import { ed25519, sha512 } from "../vendor/noble.js";
+import { ed25519, mulAddUnsafe, sha512 } from "../vendor/noble.js";
 
 export { sha512 };
 
@@ -25,7 +25,9 @@ export function leToBigint(bytes) {
  * @param {bigint} b below the order @param {EdwardsPoint} B
  */
 export function doubleMultiply(a, A, b, B) {
-  return A.multiplyUnsafe(a).add(B.multiplyUnsafe(b));
+  // Multiples of the base point are at hand; two other points share one chain of doublings.
+  if (A === Point.BASE) return A.multiplyUnsafe(a).add(B.multiplyUnsafe(b));
+  return mulAddUnsafe(Point, [A, B], [a, b]);
 }
 
 /**

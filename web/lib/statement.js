@@ -43,14 +43,14 @@ export const isPartyId = (id) => id.length <= 253 && PARTY_ID.test(id);
 /** @param {string} id */
 export const isSystemId = (id) => SYSTEM_ID.test(id);
 
+/** @param {string} name of a log */
+export const isOrigin = (name) => isKeyName(name) && !name.includes("://") && !name.includes("#");
+
 export const partyId = textThat(isPartyId, "want a host name in lower case with at least one dot");
 export const systemId = textThat(isSystemId, "want a system id");
 export const nameCode = textThat((code) => /^[a-z0-9][a-z0-9._/-]{0,63}$/.test(code), "want a code");
 const groundCode = textThat((code) => /^[a-z0-9][a-z0-9().:_/-]{0,63}$/.test(code), "want a code of a ground");
-const origin = textThat(
-  (name) => isKeyName(name) && !name.includes("://") && !name.includes("#"),
-  "want the name of a log, without :// and #",
-);
+const origin = textThat(isOrigin, "want the name of a log, without :// and #");
 const ed25519 = bytes(32);
 const time = uint;
 const newKey = record({ key: ed25519, use: oneOf("sign", "recover"), proof: bytes(64) });

@@ -635,11 +635,7 @@ class Verification {
       if (BigInt(hold.entry) >= size || (state != null && state.position >= BigInt(hold.entry))) continue;
       const { bundle } = hold;
       const [row] = bundle.rows;
-      const isIt =
-        bundle.kind === "hold" &&
-        bundle.signed.checkpoint.origin === origin &&
-        row.system === hold.system &&
-        row.entry === hold.entry;
+      const isIt = bundle.signed.checkpoint.origin === origin && row.system === hold.system && row.entry === hold.entry;
       if (isIt && (yield* this.holds(bundle, keepsake.locator))) {
         throw refuted("states/keepsake", `the keepsake proves a hold in ${hold.system}, which the map does not show`);
       }

@@ -1,0 +1,1 @@
+"""The site's second implementation, under Node and in Chromium."""
