@@ -154,15 +154,17 @@ class Reader {
     /** @type {JsonObject} */
     const members = new Map();
     if (this.take("}")) return members;
+    let twice = null;
     do {
       this.space();
       if (this.text[this.at] !== '"') throw this.syntax();
       const key = this.string();
       if (!this.take(":")) throw this.syntax();
-      if (members.has(key)) throw malformed("json/duplicate-key", `the key ${JSON.stringify(key.slice(0, 40))} twice`);
+      if (members.has(key)) twice = key;
       members.set(key, this.value(depth));
     } while (this.take(","));
     if (!this.take("}")) throw this.syntax();
+    if (twice !== null) throw malformed("json/duplicate-key", `the key ${JSON.stringify(twice.slice(0, 40))} twice`);
     return members;
   }
 }

@@ -689,7 +689,6 @@ class Verification {
       throw malformed("rows/order", "not a hold and a tombstone for each erased state, in order");
     }
     const numberOf = new Map(this.systems.map(({ id }, number) => [id, number]));
-    const erasures = [];
     for (const [i, { locator, system }] of erased.entries()) {
       const asked = this.numbers.indexOf(locator);
       if (asked < 0) continue;
@@ -698,10 +697,6 @@ class Verification {
       this.checkRow(hold, "hold/1", shown.index);
       yield null;
       const { payload } = this.checkRow(tombstone, "tombstone/1", shown.index);
-      erasures.push({ hold, tombstone, shown, payload });
-      yield null;
-    }
-    for (const { hold, tombstone, shown, payload } of erasures) {
       const { position, commitment } = /** @type {State} */ (shown.state);
       if (BigInt(tombstone.entry) !== position || !equal(tombstone.commitment, commitment)) {
         throw refuted("rows/state", `the tombstone shown for ${shown.system.id} did not set its state`);
@@ -710,8 +705,9 @@ class Verification {
         throw refuted("rows/hold", `the hold shown for ${shown.system.id} is not what the tombstone erased`);
       }
       this.verdict.intervals.push(this.interval(shown, hold.entry, tombstone.entry, payload));
+      yield null;
     }
-    return `${erasures.length} erasures, each with its hold`;
+    return `${this.verdict.intervals.length} erasures, each with its hold`;
   }
 
   /**
