@@ -43,7 +43,8 @@ def test_the_lock_pins_by_hash_and_names_no_registry() -> None:
 def test_the_library_stays_within_itself() -> None:
     """It asks no network, loads nothing later, and can be made one classic script."""
     forbidden = re.compile(
-        r"\bfetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|import\(\s*[\"'`]|import\.meta|\beval\(|new Function"
+        r"\bfetch\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|import\(\s*[\"'`]|import\.meta|\beval\("
+        r"|new Function"
         r"|\b(?:local|session)Storage|indexedDB|document\.|window\."
     )
     files = sorted((WEB / "lib").glob("*.js"))
