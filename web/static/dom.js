@@ -19,7 +19,8 @@ export function el(name, attributes = {}, ...children) {
 /** @param {string} id @returns {any} the element, which the page has */
 export const byId = (id) => document.getElementById(id);
 
-const EXACT = new Intl.DateTimeFormat("en-GB", {
+/** How a moment is written: to the minute, in the reader's zone. */
+export const EXACT = new Intl.DateTimeFormat("en-GB", {
   day: "numeric",
   month: "short",
   year: "numeric",
@@ -74,6 +75,7 @@ const MAX_FILE = 64 * 2 ** 20; // bytes; as docs/spec/bundle.md has it
 
 /** @param {File} file @returns {Promise<Uint8Array>} */
 export async function bytesOf(file) {
-  if (file.size > MAX_FILE) throw new RangeError(`${file.name} has ${number(file.size)} bytes; at most 64 MiB are read`);
+  if (file.size > MAX_FILE)
+    throw new RangeError(`${file.name} has ${number(file.size)} bytes; at most 64 MiB are read`);
   return new Uint8Array(await file.arrayBuffer());
 }

@@ -1,0 +1,157 @@
+// The page that looks somebody up with a keepsake. Who it is stays here: the log is asked for pseudonyms only.
+
+import { Bundle, Keepsake, parseBundleJson } from "../lib/bundle.js";
+import { checkKeepsake, lookupBundle, lookupRequest } from "../lib/lookup.js";
+import { Statement } from "../lib/statement.js";
+import { verifyAsync } from "../lib/verify.js";
+import { byId, bytesOf, el, number, takesFile, time } from "./dom.js";
+import { answerOf, complaint, outcome, policyText, saved, Steps } from "./verdict.js";
+
+/** @typedef {import("../lib/lookup.js").Proven} Proven */
+
+const form = byId("lookup");
+const shown = byId("verdict");
+const button = form.querySelector("button[type=submit]");
+
+/** @type {Uint8Array | null} */
+let file = null;
+/** @type {Keepsake | null} */
+let keepsake = null;
+
+form.hidden = false;
+takesFile(byId("drop"), byId("keepsake"), take);
+form.addEventListener("submit", (/** @type {Event} */ event) => {
+  event.preventDefault();
+  void look();
+});
+
+/** @param {File} picked */
+async function take(picked) {
+  shown.hidden = true;
+  byId("ask").hidden = true;
+  try {
+    file = await bytesOf(picked);
+    keepsake = new Keepsake(file);
+    checkKeepsake(keepsake);
+    if (keepsake.origin !== form.dataset.origin) {
+      throw new Error(
+        `This keepsake is of another log, ${keepsake.origin}. Look it up there; the proof that you get can be verified here.`,
+      );
+    }
+  } catch (error) {
+    return complain(error);
+  }
+  byId("keepsake-name").textContent = `${picked.name}: ${keepsake.locator}, at ${keepsake.holder}`;
+  byId("ask").hidden = false;
+  button.focus();
+}
+
+async function look() {
+  if (keepsake === null || file === null) return;
+  const kept = keepsake;
+  const steps = new Steps();
+  button.disabled = true;
+  shown.hidden = false;
+  shown.setAttribute("aria-busy", "true");
+  shown.replaceChildren(el("p", { role: "status" }, "Asking the log …"));
+  try {
+    const encoded = await ask(kept);
+    shown.replaceChildren(steps.element);
+    const asked = {
+      policy: policyText(byId("policy").value) ?? "",
+      statePolicy: policyText(byId("state-policy").value),
+      keepsake: file,
+      now: Math.floor(Date.now() / 1000),
+    };
+    const verdict = await verifyAsync(encoded, asked, (step) => steps.add(step));
+    const actions = el(
+      "p",
+      { class: "actions" },
+      saved("lookup.bundle", /** @type {BlobPart} */ (encoded), "Keep this proof"),
+    );
+    shown.replaceChildren(
+      ...outcome(verdict, { answer: datedBy(encoded), links: true }).filter((each) => each !== null),
+      steps.element,
+      actions,
+    );
+    shown.focus();
+  } catch (error) {
+    complain(error);
+  } finally {
+    button.disabled = false;
+    shown.removeAttribute("aria-busy");
+  }
+}
+
+/**
+ * Ask the log for everything that a look-up needs, at one checkpoint.
+ * @param {Keepsake} kept
+ */
+async function ask(kept) {
+  const proven = [{ locator: kept.locator, vrf: kept.vrf }];
+  for (let attempt = 0; ; attempt++) {
+    const { systems } = JSON.parse(await read(`/holders/${encodeURIComponent(kept.holder)}/systems`));
+    const names = systems.map((/** @type {{id: string}} */ system) => system.id);
+    if (names.length === 0) throw new Error(`${kept.holder} has registered no system, so there is nothing to look up.`);
+    const answer = await fetch("/proofs/lookup", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body: lookupRequest(kept.holder, names, proven),
+    });
+    if (answer.ok) return lookupBundle(new Uint8Array(await answer.arrayBuffer()), proven);
+    // A system that was registered in between: ask again, for that one too.
+    if (answer.status !== 409 || attempt > 2) throw await problemOf(answer);
+  }
+}
+
+/** @param {string} path */
+async function read(path) {
+  const answer = await fetch(path, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw await problemOf(answer);
+  return answer.text();
+}
+
+/** @param {Response} answer */
+async function problemOf(answer) {
+  const said = await answer.json().catch(() => ({}));
+  const wait = answer.headers.get("Retry-After");
+  return new Error(
+    `The log answers: ${said.detail ?? `status ${answer.status}`}${said.hint ? `; ${said.hint}` : ""}${wait ? `; try again in ${wait} s` : ""}`,
+  );
+}
+
+/**
+ * Return what says in words how a system stands, erasures with the time after which they came.
+ * @param {Uint8Array} encoded a bundle that was verified
+ * @returns {(result: any) => (Node | string)[]}
+ */
+function datedBy(encoded) {
+  /** @type {{position: number, time: number}[]} */
+  const seals = [];
+  try {
+    for (const { position, entry } of new Bundle(parseBundleJson(encoded)).entries) {
+      const { payload } = new Statement(entry);
+      if (payload.kind === "epoch/1") seals.push({ position, time: payload.time });
+    }
+  } catch {
+    // It was refuted, and the verdict says why.
+  }
+  return (result) => {
+    if (result.result !== "erased") return answerOf(result);
+    const before = seals.filter(({ position }) => position < result.entry).at(-1);
+    const [, ...more] = answerOf(result);
+    return [
+      "The company has stated that it erased this, in ",
+      el("a", { href: `/browse/entries/${result.entry}` }, `statement no. ${number(result.entry)}`),
+      ...(before === undefined ? [] : [", after ", time(before.time)]),
+      ".",
+      ...more,
+    ];
+  };
+}
+
+/** @param {unknown} error */
+function complain(error) {
+  shown.hidden = false;
+  shown.replaceChildren(complaint(error));
+}

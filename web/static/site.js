@@ -1,33 +1,32 @@
 // What every page does with scripts: times in the reader's zone, and digests to copy. All of it reads well without.
 
+import { EXACT } from "./dom.js";
+
 document.documentElement.classList.add("js");
 
-const EXACT = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short", hourCycle: "h23" };
+/** @type {{[form: string]: Intl.DateTimeFormat}} */
 const FORMS = {
-  clock: { hour: "2-digit", minute: "2-digit", hourCycle: "h23" },
-  day: { day: "numeric", month: "short", year: "numeric" },
+  clock: new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
+  day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" }),
 };
 
-/** Show the times under `root` in the reader's zone; the exact value stays in their title. */
-export function localTimes(root) {
-  for (const element of root.querySelectorAll("time[datetime]")) {
-    const moment = new Date(element.dateTime);
-    if (Number.isNaN(moment.getTime())) continue;
-    element.textContent = new Intl.DateTimeFormat("en-GB", FORMS[element.dataset.form] ?? EXACT).format(moment);
-  }
+// The exact value stays in the title.
+for (const element of document.querySelectorAll("time")) {
+  const moment = new Date(element.dateTime);
+  const form = FORMS[element.dataset.form ?? ""] ?? EXACT;
+  if (!Number.isNaN(moment.getTime())) element.textContent = form.format(moment);
 }
 
 document.addEventListener("click", async (event) => {
+  /** @type {HTMLElement | null} */
   const button = event.target instanceof Element ? event.target.closest("button.copy") : null;
-  if (!button) return;
+  if (button === null) return;
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await navigator.clipboard.writeText(button.dataset.copy ?? "");
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1500);
   } catch {
     // No permission: the text beside the button can still be selected, and is whole.
-    getSelection()?.selectAllChildren(button.previousElementSibling);
+    getSelection()?.selectAllChildren(/** @type {Node} */ (button.previousElementSibling));
   }
 });
-
-localTimes(document);

@@ -1,6 +1,7 @@
 // A verdict on a page: steps as they are computed, then what they lead to.
 
 import { hex, sha256 } from "../lib/encoding.js";
+import { AttestError } from "../lib/errors.js";
 import { generate } from "../vendor/qr.js";
 import { digest, el, number, time } from "./dom.js";
 
@@ -53,8 +54,15 @@ export class Steps {
       el(
         "li",
         { class: step.ok ? "ok" : "bad", "data-step": step.name, "data-code": step.code },
-        el("span", {}, `${step.number}. ${capital(step.title)}`, el("span", { class: "hidden" }, step.ok ? " Done." : outcome)),
-        step.detail || !step.ok ? el("span", { class: "why" }, [step.detail, step.ok ? "" : step.code].filter(Boolean).join(" · ")) : null,
+        el(
+          "span",
+          {},
+          `${step.number}. ${capital(step.title)}`,
+          el("span", { class: "hidden" }, step.ok ? " Done." : outcome),
+        ),
+        step.detail || !step.ok
+          ? el("span", { class: "why" }, [step.detail, step.ok ? "" : step.code].filter(Boolean).join(" · "))
+          : null,
       ),
     );
   }
@@ -74,7 +82,9 @@ export function outcome(verdict, { answer = answerOf, links = false } = {}) {
       { class: `outcome ${verdict.outcome}`, "data-outcome": verdict.outcome, "data-code": verdict.code },
       el("h2", {}, HEADINGS[verdict.outcome]),
       el("p", {}, said),
-      verdict.outcome === "holds" ? null : el("p", {}, verdict.sentence ? verdict.reason : "", " ", el("code", {}, verdict.code)),
+      verdict.outcome === "holds"
+        ? null
+        : el("p", {}, verdict.sentence ? verdict.reason : "", " ", el("code", {}, verdict.code)),
       verdict.hint ? el("p", {}, capital(verdict.hint), ".") : null,
       verdict.level
         ? el("p", {}, el("strong", {}, `Level ${verdict.level}`), ". Why not higher: ", verdict.why_not_higher, ".")
@@ -86,7 +96,11 @@ export function outcome(verdict, { answer = answerOf, links = false } = {}) {
           "section",
           { "aria-label": "System by system" },
           el("h2", {}, "System by system"),
-          el("ul", { class: "answers" }, ...verdict.systems.map((result) => answerItem(result, answer, verdict, links))),
+          el(
+            "ul",
+            { class: "answers" },
+            ...verdict.systems.map((result) => answerItem(result, answer, verdict, links)),
+          ),
         )
       : null,
     intervals(verdict),
@@ -102,7 +116,11 @@ export function outcome(verdict, { answer = answerOf, links = false } = {}) {
 /** @param {any} result @param {(result: any) => (Node | string)[]} answer @param {Verdict} verdict @param {boolean} links */
 function answerItem(result, answer, verdict, links) {
   const name = links
-    ? el("a", { href: `/browse/holders/${encodeURIComponent(verdict.holder)}/systems/${encodeURIComponent(result.system)}` }, result.system)
+    ? el(
+        "a",
+        { href: `/browse/holders/${encodeURIComponent(verdict.holder)}/systems/${encodeURIComponent(result.system)}` },
+        result.system,
+      )
     : result.system;
   const several = new Set(verdict.systems.map(({ locator }) => locator)).size > 1;
   return el(
@@ -119,15 +137,23 @@ export function answerOf(result) {
   const words = {
     held: ["The company has committed to holding this, and has not stated that it erased it."],
     erased: [`The company has stated, in statement no. ${result.entry}, that it erased this.`],
-    "never-committed": ["The company has never committed to holding this here. If it does hold it, that is a lie in public."],
+    "never-committed": [
+      "The company has never committed to holding this here. If it does hold it, that is a lie in public.",
+    ],
     empty: ["The company has committed that nothing is held here at all."],
-    "not-indexed": ["People in this system are found by other identifiers. This says nothing about it: ask with those, too."],
+    "not-indexed": [
+      "People in this system are found by other identifiers. This says nothing about it: ask with those, too.",
+    ],
   }[/** @type {"held"} */ (result.result)];
   const more = [];
-  if (result.generation > 1) more.push(` It was held again ${result.generation === 2 ? "once" : `${result.generation - 1} times`} after having been erased.`);
+  if (result.generation > 1)
+    more.push(
+      ` It was held again ${result.generation === 2 ? "once" : `${result.generation - 1} times`} after having been erased.`,
+    );
   if (result.not_asked.length > 0) more.push(` Not asked: ${result.not_asked.join(", ")}.`);
   if (result.retired) more.push(" The system is retired, and frozen.");
-  if (result.backup_until !== null) more.push(" A backup; by its declared cycle it is gone by ", time(result.backup_until), ".");
+  if (result.backup_until !== null)
+    more.push(" A backup; by its declared cycle it is gone by ", time(result.backup_until), ".");
   return [...words, ...more];
 }
 
@@ -147,9 +173,17 @@ function facts(verdict) {
   if (verdict.origin) rows.push(["Log", [`${verdict.origin}, checkpoint ${number(verdict.size)}`]]);
   if (verdict.ended) rows.push(["The log", ["ended with this checkpoint"]]);
   if (verdict.holder_ended) rows.push(["The company", ["has ended: it states nothing more, and what stood is frozen"]]);
-  if (verdict.predecessor) rows.push(["The log continues", [`${verdict.predecessor}, which ended with ${verdict.predecessor_size} statements`]]);
+  if (verdict.predecessor)
+    rows.push([
+      "The log continues",
+      [`${verdict.predecessor}, which ended with ${verdict.predecessor_size} statements`],
+    ]);
   if (rows.length === 0) return null;
-  return el("dl", { class: "facts" }, ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, ...value))));
+  return el(
+    "dl",
+    { class: "facts" },
+    ...rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, ...value))),
+  );
 }
 
 /** @param {Verdict} verdict */
@@ -177,6 +211,36 @@ function intervals(verdict) {
   );
 }
 
+/**
+ * Say that the question is wrong, or that it could not be asked: nothing is concluded.
+ * @param {unknown} error
+ */
+export function complaint(error) {
+  const code = error instanceof AttestError ? error.code : null;
+  return el(
+    "div",
+    { class: "outcome usage", role: "alert", "data-code": code ?? "" },
+    el("h2", {}, "This cannot be asked so"),
+    el(
+      "p",
+      {},
+      error instanceof Error ? capital(error.message) : String(error),
+      " ",
+      code === null ? null : el("code", {}, code),
+    ),
+    error instanceof AttestError && error.hint ? el("p", {}, capital(error.hint), ".") : null,
+  );
+}
+
+/** @param {string} name of what is saved @param {BlobPart} content @param {string} label */
+export function saved(name, content, label) {
+  const url = URL.createObjectURL(new Blob([content], { type: "application/json" }));
+  return el("a", { class: "button plain", href: url, download: name }, label);
+}
+
+/** @param {string} text of a policy, as somebody pasted it @returns {string | null} null if there is none */
+export const policyText = (text) => (text.trim() === "" ? null : `${text.trimEnd()}\n`);
+
 const SHOWN = 16; // systems on a printed certificate: it is one page
 
 /**
@@ -197,7 +261,11 @@ export function certificate(verdict, encoded, now) {
     el(
       "table",
       {},
-      el("thead", {}, el("tr", {}, ...["System", "Kind", "Result", "Statement"].map((name) => el("th", { scope: "col" }, name)))),
+      el(
+        "thead",
+        {},
+        el("tr", {}, ...["System", "Kind", "Result", "Statement"].map((name) => el("th", { scope: "col" }, name))),
+      ),
       el(
         "tbody",
         {},
@@ -221,7 +289,13 @@ export function certificate(verdict, encoded, now) {
       el(
         "div",
         {},
-        el("p", {}, "Verified at ", time(now), ", in the browser of whoever printed this, under a policy of their choice. This paper proves nothing by itself: verify the file with this digest."),
+        el(
+          "p",
+          {},
+          "Verified at ",
+          time(now),
+          ", in the browser of whoever printed this, under a policy of their choice. This paper proves nothing by itself: verify the file with this digest.",
+        ),
         el("p", {}, el("code", {}, fingerprint)),
         el("p", { class: "quiet" }, `It does not show ${verdict.not_proven.join("; nor ")}.`),
       ),

@@ -1,11 +1,10 @@
 // The page that verifies a bundle. Nothing here, and nothing it loads, asks the network for anything.
 
 import { Bundle, Keepsake, parseBundleJson } from "../lib/bundle.js";
-import { AttestError } from "../lib/errors.js";
 import { verdictJson, verifyAsync } from "../lib/verify.js";
-import { bytesOf, byId, el, number, takesFile } from "./dom.js";
+import { byId, bytesOf, el, number, takesFile } from "./dom.js";
 import { spell } from "./spelling.js";
-import { certificate, outcome, print, Steps } from "./verdict.js";
+import { certificate, complaint, outcome, policyText, print, saved, Steps } from "./verdict.js";
 
 const form = byId("checker");
 const shown = byId("verdict");
@@ -74,17 +73,19 @@ async function check() {
   running = new AbortController();
   const { signal } = running;
   const now = Math.floor(Date.now() / 1000);
-  const statePolicy = byId("state-policy").value.trim() === "" ? null : byId("state-policy").value;
   const steps = new Steps();
   shown.hidden = false;
   shown.setAttribute("aria-busy", "true");
   shown.replaceChildren(steps.element);
   try {
     const asked = {
-      policy: byId("policy").value,
-      statePolicy,
+      policy: policyText(byId("policy").value) ?? "",
+      statePolicy: policyText(byId("state-policy").value),
       holder: byId("holder").value.trim().toLowerCase() || null,
-      locators: byId("locators").value.split("\n").filter((/** @type {string} */ line) => line.trim() !== "").map(spell),
+      locators: byId("locators")
+        .value.split("\n")
+        .filter((/** @type {string} */ line) => line.trim() !== "")
+        .map(spell),
       keepsake,
       level: byId("level").value,
       maxAge: Number(byId("age").value),
@@ -92,14 +93,20 @@ async function check() {
     };
     const verdict = await verifyAsync(bundle, asked, (step) => steps.add(step), { signal });
     const actions = el("p", { class: "actions" });
-    const page = verdict.kind === "certificate" && verdict.outcome === "holds" ? certificate(verdict, bundle, now) : null;
+    const page =
+      verdict.kind === "certificate" && verdict.outcome === "holds" ? certificate(verdict, bundle, now) : null;
     if (page !== null) {
       const button = el("button", { type: "button", class: "button" }, "Print the certificate");
       button.addEventListener("click", () => print(page));
       actions.append(button, " ");
     }
-    actions.append(saved(verdictJson(verdict)));
-    shown.replaceChildren(...outcome(verdict).filter((each) => each !== null), steps.element, actions, ...(page === null ? [] : [page]));
+    actions.append(saved("verdict.json", verdictJson(verdict), "Save the verdict (JSON)"));
+    shown.replaceChildren(
+      ...outcome(verdict).filter((each) => each !== null),
+      steps.element,
+      actions,
+      ...(page === null ? [] : [page]),
+    );
     shown.focus();
   } catch (error) {
     if (!signal.aborted) complain(error);
@@ -108,23 +115,8 @@ async function check() {
   }
 }
 
-/** @param {string} json @returns {HTMLElement} a link that saves it */
-function saved(json) {
-  const url = URL.createObjectURL(new Blob([json], { type: "application/json" }));
-  return el("a", { class: "button plain", href: url, download: "verdict.json" }, "Save the verdict (JSON)");
-}
-
-/** @param {unknown} error of the question, not of the bundle */
+/** @param {unknown} error */
 function complain(error) {
-  const code = error instanceof AttestError ? error.code : null;
   shown.hidden = false;
-  shown.replaceChildren(
-    el(
-      "div",
-      { class: "outcome usage", role: "alert", "data-code": code ?? "" },
-      el("h2", {}, "This cannot be asked so"),
-      el("p", {}, error instanceof Error ? error.message : String(error), " ", code === null ? null : el("code", {}, code)),
-      error instanceof AttestError && error.hint ? el("p", {}, error.hint) : null,
-    ),
-  );
+  shown.replaceChildren(complaint(error));
 }
