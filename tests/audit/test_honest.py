@@ -176,8 +176,9 @@ def test_an_audit_that_dies_while_it_saves_goes_on(tmp_path, monkeypatch):
         assert (again.outcome, again.findings, again.facts) == ("clean", [], whole.facts)
 
 
-def test_a_service_that_does_everything_is_clean(tmp_path):
+def test_a_service_that_does_everything_is_clean(tmp_path, monkeypatch):
     """Over SQLite, what it publishes: holds, tombstones, rehelds, keys, retirement, ends, quiet epochs."""
+    monkeypatch.setattr("attest.audit.audit._PROCESSES", 2)  # as many as an auditor with two cores has
     world = World(tmp_path / "world")
     try:
         acme = world.holder("acme.example", descriptor("db"), descriptor("idle"))
@@ -257,7 +258,11 @@ def test_a_rotten_mirror_accuses_nobody(tmp_path, way):
     assert look(Mirror(DirectorySource(place), mirror)).outcome == "clean"
     right = {path.relative_to(mirror): path.read_bytes() for path in mirror.rglob("*") if path.is_file()}
     assert any(path.parts[0] == "rows" for path in right)
+    # A huge file takes its time: one of each kind.
+    kinds = {name.parts[:2] if name.parts[0] == "tile" else name.parts[0]: name for name in right}
     for name, content in right.items():
+        if way == "huge" and name not in kinds.values():
+            continue
         if way == "gone":
             (mirror / name).unlink()
         else:

@@ -43,15 +43,18 @@ def reached(directory: Path, way: str) -> Iterator[Source]:
 
 
 def look(told: Told, where: Path, way: str) -> Report:
-    """Audit what is told, after what was told before."""
+    """Audit what is told, after what was told before; over HTTP with a memory only if there is something in it."""
     evidence = where / "evidence"
+    order = Order(told.policy, "log", told.now, told.others, live=told.live)
+    if told.before is None and way == "http":
+        with reached(told.log, way) as source:
+            return audit(source, order, None, evidence)
     with Memory.open(where / "state") as memory:
         if told.before is not None:
             with reached(told.before, way) as source:
                 first = audit(source, Order(told.policy, "before", told.now, live=False), memory, evidence)
             assert (first.outcome, first.findings) == ("clean", [])
         with reached(told.log, way) as source:
-            order = Order(told.policy, "log", told.now, told.others, live=told.live)
             return audit(source, order, memory, evidence)
 
 
