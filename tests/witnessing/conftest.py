@@ -13,7 +13,9 @@ from attest.node import Node
 from tests.witnessing.stock import StockWitness, connect_to
 from tests.world import ORIGIN, Holder, World, descriptor
 
-WAIT_S = 0.3
+# Whoever answers is not waited for any longer, so a busy machine may take its time; to wait in vain, say so.
+WAIT_S = 10.0
+TIMEOUT_S = 3.0
 
 
 @dataclass
@@ -58,7 +60,8 @@ def watched_log(
     directory: Path, before: Callable[[list[StockWitness]], None] = lambda _: None, **settings: Any
 ) -> Iterator[Watched]:
     """Make one; `before` the log asks its witnesses for the first time."""
-    world = World(directory / "log", witness_wait_s=WAIT_S, witness_timeout_s=1.0, **settings)
+    chosen = {"witness_wait_s": WAIT_S, "witness_timeout_s": TIMEOUT_S, **settings}
+    world = World(directory / "log", **chosen)
     acme = world.holder("acme.example")
     vkey = world.policy.logs[0].verifier.encode()
     witnesses = [StockWitness(f"w{n}.example/w", ORIGIN, vkey, world.clock) for n in range(5)]

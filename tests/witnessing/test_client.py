@@ -22,8 +22,10 @@ from tests.witnessing.conftest import WAIT_S, Watched, watched_log
 from tests.witnessing.stock import StockWitness
 from tests.world import descriptor
 
+SHORT_S = 0.1  # to wait in vain
 
-def eventually(true: Any, seconds: float = 10) -> None:
+
+def eventually(true: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never came"
@@ -111,7 +113,7 @@ def test_a_second_node_serves_the_cosignatures_of_the_first(watched: Watched) ->
 
 
 def slow(witness: StockWitness) -> None:
-    witness.delay_s = 3 * WAIT_S
+    witness.delay_s = 3 * SHORT_S
 
 
 def dead(witness: StockWitness) -> None:
@@ -150,12 +152,14 @@ def test_any_subset_may_fail(tmp_path: Path, faults: dict[int, int]) -> None:
             if faults[n]:
                 FAULTS[(n + sum(faults.values())) % len(FAULTS)](witness)
 
-    with watched_log(tmp_path, spoil) as watched:
+    enough = sum(faults.values()) <= 2
+    with watched_log(tmp_path, spoil, witness_wait_s=WAIT_S if enough else SHORT_S) as watched:
         for _ in range(3):
             started = time.monotonic()
             watched.say()
-            took = time.monotonic() - started
-            assert signers(watched) >= set() and took < 3 * WAIT_S + 2
+            assert time.monotonic() - started < WAIT_S
+            assert watched.world.policy.check(watched.node.view.signed).quorum or not enough
+            signers(watched)
         well = {w.name for w in watched.witnesses if w.answer is None and not w.dead and not w.delay_s}
         late = {w.name for w in watched.witnesses if w.delay_s}
         honest = (
@@ -178,16 +182,25 @@ def test_any_subset_may_fail(tmp_path: Path, faults: dict[int, int]) -> None:
         watched.world.check()
 
 
-def test_nobody_waits_twice_for_one_who_is_late(watched: Watched) -> None:
+def test_nobody_waits_twice_for_one_who_is_late(tmp_path: Path) -> None:
     """Four dead and one slow: the first checkpoint waits for it in vain, the others do not, and it is added later."""
-    for witness in watched.witnesses[1:]:
-        dead(witness)
-    watched.witnesses[0].delay_s = 2 * WAIT_S
-    watched.say()
-    started = time.monotonic()
-    watched.say()
-    assert time.monotonic() - started < WAIT_S
-    eventually(lambda: watched.node.step() and signers(watched) == {"w0.example/w"})
+    go = threading.Event()
+
+    def answer(_self: StockWitness, _request: httpx.Request, honest: httpx.Response) -> httpx.Response:
+        assert go.wait(60)
+        return honest
+
+    with watched_log(tmp_path, witness_wait_s=SHORT_S) as watched:
+        for witness in watched.witnesses[1:]:
+            dead(witness)
+        watched.witnesses[0].answer = answer
+        watched.say()
+        watched.node._witnesses._wait_s = WAIT_S  # type: ignore[union-attr]
+        started = time.monotonic()
+        watched.say()
+        assert time.monotonic() - started < WAIT_S
+        go.set()
+        eventually(lambda: watched.node.step() and signers(watched) == {"w0.example/w"})
 
 
 def test_a_witness_that_comes_back_is_waited_for_again(watched: Watched) -> None:
