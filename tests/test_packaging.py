@@ -57,5 +57,5 @@ def test_the_base_install_verifies(attest: Path, tmp_path: Path) -> None:
 
     assert "holds\t" in said
     assert "attest-deletion[server]" in run(attest, "serve", code=2)
-    assert "attest-deletion[holder]" in run(attest, "holder", code=2)
+    assert "attest-deletion[holder]" in run(attest, "holder", "status", code=2)
     assert "a certificate bundle" in run(attest, "show", VECTORS / "certificate.bundle")

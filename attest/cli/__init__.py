@@ -28,6 +28,16 @@ COMMANDS = {
 }
 
 
+def _lacking(name: str, error: ModuleNotFoundError) -> click.UsageError:
+    """Return what to say of a command that misses a module of its extra. Raises `error` if it is no such module."""
+    extra = COMMANDS[name][3] if name in COMMANDS else None
+    if extra is None or (error.name or "").startswith("attest"):
+        raise error
+    return click.UsageError(
+        f"`attest {name}` needs {error.name}; install it with: pip install 'attest-deletion[{extra}]'"
+    )
+
+
 class _Commands(click.Group):
     """Imports a command's module on its first use."""
 
@@ -37,16 +47,19 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute, _, extra = COMMANDS[cmd_name]
+        module, attribute, _, _ = COMMANDS[cmd_name]
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
-            if extra is None or (error.name or "").startswith("attest"):
-                raise
-            raise click.UsageError(
-                f"`attest {cmd_name}` needs {error.name}; install it with: pip install 'attest-deletion[{extra}]'"
-            ) from None
+            raise _lacking(cmd_name, error) from None
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            # Some commands import what they need no earlier than they need it.
+            raise _lacking(ctx.invoked_subcommand or "", error) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -1,4 +1,9 @@
-"""`attest holder`: the company's commands. `attest` deletes no data; it commits, and it signs what was erased."""
+"""`attest holder`: the company's commands. `attest` deletes no data; it commits, and it signs what was erased.
+
+What speaks to vaults and logs is imported by the command that does: `attest sample` has its options from here.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -6,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
 
@@ -17,8 +22,6 @@ from attest.crypto import locators
 from attest.encoding import parse_hex
 from attest.errors import AttestError, Conflict
 from attest.formats.statement import CAUSES, METHODS, SYSTEM_KINDS, Descriptor
-from attest.holder.home import Settings
-from attest.holder.sdk import Holder, KeyStanding, Report, counted
 from attest.holder.sources import (
     FORMATS,
     Located,
@@ -30,6 +33,9 @@ from attest.holder.sources import (
     locate,
     open_source,
 )
+
+if TYPE_CHECKING:
+    from attest.holder.sdk import Holder, KeyStanding, Report
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,6 +97,8 @@ def with_holder(command: Callable[Concatenate[Holder, P], R]) -> Callable[..., R
 
     @wraps(command)
     def run(directory: Path, passphrase_file: Path | None, *args: P.args, **kwargs: P.kwargs) -> R:
+        from attest.holder.sdk import Holder
+
         # Tests put a transport and a clock here.
         options = click.get_current_context().obj or {}
         with ExitStack() as stack:
@@ -123,6 +131,9 @@ def init(
     vault: str | None,
 ) -> None:
     """Create keys, settings and the vault. Never runs over existing ones."""
+    from attest.holder.home import Settings
+    from attest.holder.sdk import Holder
+
     settings = Settings(party, name, legal_id, origin, url, vault)
     options = click.get_current_context().obj or {}
     Holder.init(directory, settings, policy.read_bytes(), passphrase=passphrase_of(passphrase_file), **options)
@@ -237,6 +248,8 @@ def hold(
     dry_run: bool,
 ) -> None:
     """Commit what a source holds: only what is new or changed."""
+    from attest.holder.sdk import counted
+
     with _rejects(rejects_file) as reject:
         report = company.hold(
             system,
@@ -293,6 +306,8 @@ def erase(
     dry_run: bool,
 ) -> None:
     """Sign that data was erased. It erases nothing: do that first."""
+    from attest.holder.sdk import counted
+
     check: tuple[Source, Template] | None = None
     if check_source is not None:
         pattern = check_locator or template

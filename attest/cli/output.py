@@ -7,7 +7,6 @@ from json import dumps
 from typing import TYPE_CHECKING, TypeAlias
 
 import click
-from rich.cells import cell_len
 
 from attest.encoding import printable as printable
 from attest.errors import AttestError, Conflict, Malformed, Refuted, Untrusted
@@ -66,6 +65,8 @@ def say(message: str) -> None:
 
 def table(rows: Sequence[Sequence[str]]) -> None:
     """Tell a person a table: columns aligned, those of numbers to the right."""
+    from rich.cells import cell_len  # most commands print none
+
     shown = [[printable(cell) for cell in row] for row in rows]
     columns = list(zip(*shown, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]

@@ -1,5 +1,7 @@
 """`attest sample`: audit samples that neither side can steer. docs/guides/sampling.md walks through one."""
 
+from __future__ import annotations
+
 import re
 import secrets
 import time
@@ -8,14 +10,13 @@ from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from attest.audit import sample as samples
 from attest.audit import sampling
 from attest.audit.frame import Frame, check_frame, read_frame, write_frame
-from attest.audit.population import Population, read_population
 from attest.cli import output
 from attest.cli.holder import FORMAT, REGION, TEMPLATE, located, passphrase_of, with_holder
 from attest.cli.verify import Duration, Moment, moment, read_file, refuse_existing, write_new
@@ -40,10 +41,13 @@ from attest.formats.sample import (
 )
 from attest.formats.statement import is_party_id
 from attest.holder.indexing import BATCH
-from attest.holder.sdk import Holder
 from attest.holder.sources import Located, Reject
 from attest.store.keyfiles import read_key_file, write_key_file
-from attest.transport import LogClient, PublicFiles
+
+if TYPE_CHECKING:
+    from attest.audit.population import Population
+    from attest.holder.sdk import Holder
+    from attest.transport import LogClient
 
 _PATH: Final[Any] = click.Path(path_type=Path)
 _FOLDER: Final[Any] = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -213,6 +217,8 @@ def plan(
         elif frame_file or frame_count or frame_root:
             raise click.UsageError("a frame is for --direction forward")
         else:
+            from attest.audit.population import read_population
+
             with output.bars() as bars:
                 found = read_population(
                     client, signed.checkpoint, holder, system, erased=direction == "erased", progress=bars
@@ -279,6 +285,8 @@ def draw(
 
 
 def _drawn_rows(ctx: click.Context, made: Plan, log: str, wanted: list[int]) -> Population:
+    from attest.audit.population import read_population
+
     checkpoint = made.checkpoint.checkpoint
     # No policy: all that is read has to lead to the roots that are in the plan.
     with _log(ctx, log, None) as client, output.bars() as bars:
@@ -541,6 +549,8 @@ def probes(hits: int, probes: int, control_hits: int, controls: int) -> None:
 
 def _log(ctx: click.Context, where: str, policy: Policy | None) -> LogClient:
     """Open a log at a URL, or in a directory of its public files."""
+    from attest.transport import LogClient, PublicFiles
+
     if where.startswith(("https://", "http://")):
         # Tests put a transport here.
         return LogClient(where, policy, transport=(ctx.obj or {}).get("transport"))
