@@ -68,7 +68,7 @@ class Delta:
     """
 
     def __init__(
-        self, before: "StateMap", after: "StateMap", changes: Mapping[Hash, bytes], evidence: Evidence | None
+        self, before: "StateMap", after: "StateMap", changes: Mapping[Hash, bytes], evidence: Evidence | None = None
     ) -> None:
         self.before = before
         self.root: Hash = after.root
@@ -89,9 +89,9 @@ class Delta:
 
         Spec: docs/spec/sparse-map.md#pruned-trees.
         """
-        if self._evidence is None:
+        if not self.changes:
             return b"\x01" + self.root if self.before.size else b"\x00"
-        return prune(self._evidence)
+        return prune(self._evidence or self.before._changed(self.changes)[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,14 +275,18 @@ class StateMap:
             ValueError: a key that has not 32 bytes, or a state that has not 49.
         """
         if not changes:
-            return Delta(self, self, changes, None)
+            return Delta(self, self, changes)
+        after, evidence = self._changed(changes)
+        # Who only changes a map hardly ever asks for evidence, and has several hundred bytes a key less without it.
+        return Delta(self, after, changes, None if self._roomy else evidence)
+
+    def _changed(self, changes: Mapping[Hash, bytes]) -> tuple["StateMap", Evidence]:
         newer = Rows.sort(to_bytes_array(list(changes), 32), to_bytes_array(list(changes.values()), STATE_SIZE))
         if self._roomy:
             newer = newer.with_leaves(hash_leaves(newer.keys, hash_values(newer.states)))
         # A change that dwarfs the map gets a heap fit for what comes.
         deep = self if len(newer) < 2 * self.size else self._redrawn(self.size + len(newer))
-        after, evidence = deep._plan(newer)
-        return Delta(self, after, changes, evidence)
+        return deep._plan(newer)
 
     def _plan(self, newer: Rows) -> tuple["StateMap", Evidence]:
         depth = self._heap.depth
