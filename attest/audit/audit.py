@@ -302,36 +302,40 @@ class Audit:
     # --- the rules ---
 
     def _replay(self, tree: TreeCheck) -> None:
-        order = self._order
         saved_at = time.monotonic()
         for entries, rows in self._epochs(tree):
-            before, facts = self._progress.ledger, self._progress.facts
-            ledger, accepted = self._epoch(tree, entries, rows)
-            builder = TileBuilder(self._progress.edges, before.size)
-            builder.append(leaf_hashes(entries))
-            self._torn = True
-            self._progress = Progress(ledger, facts, builder.edges)
-            touched: set[SystemId] = set()
-            for each in accepted:
-                facts.seen(*each)
-                touched.update(each[3].systems)
-                if self._lists is not None:
-                    self._lists.add(*each[:2])
-                if order.seen is not None:
-                    order.seen(*each)
-            facts.epoch(ledger, entries=len(entries))
-            facts.touched(ledger, sorted(touched))
-            files = [file for _, _, file, _ in accepted if file is not None]
-            self.report.checked["epochs"] += 1
-            self.report.checked["row_files"] += len(files)
-            self.report.checked["rows"] += sum(map(len, files))
-            order.watch("rows", self.report.checked["rows"], self._rows_total)
-            if order.ended is not None:
-                order.ended(ledger)
-            self._torn = False
+            self._take(tree, entries, rows)
             if time.monotonic() - saved_at > _SAVE_S:
                 self._save()
                 saved_at = time.monotonic()
+
+    def _take(self, tree: TreeCheck, entries: list[bytes], rows: dict[Hash, bytes | None]) -> None:
+        """Replay one epoch, and tell everybody. Of its rows nothing is left in memory while the next is replayed."""
+        order = self._order
+        before, facts = self._progress.ledger, self._progress.facts
+        ledger, accepted = self._epoch(tree, entries, rows)
+        builder = TileBuilder(self._progress.edges, before.size)
+        builder.append(leaf_hashes(entries))
+        self._torn = True
+        self._progress = Progress(ledger, facts, builder.edges)
+        touched: set[SystemId] = set()
+        for each in accepted:
+            facts.seen(*each)
+            touched.update(each[3].systems)
+            if self._lists is not None:
+                self._lists.add(*each[:2])
+            if order.seen is not None:
+                order.seen(*each)
+        facts.epoch(ledger, entries=len(entries))
+        facts.touched(ledger, sorted(touched))
+        files = [file for _, _, file, _ in accepted if file is not None]
+        self.report.checked["epochs"] += 1
+        self.report.checked["row_files"] += len(files)
+        self.report.checked["rows"] += sum(map(len, files))
+        order.watch("rows", self.report.checked["rows"], self._rows_total)
+        if order.ended is not None:
+            order.ended(ledger)
+        self._torn = False
 
     def _epochs(self, tree: TreeCheck) -> Iterator[tuple[list[bytes], dict[Hash, bytes | None]]]:
         """Yield the entries of each epoch, and the row files they name as they are served."""
