@@ -8,7 +8,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attest.errors import Malformed
 
@@ -127,11 +127,11 @@ def decode_cbor(encoded: bytes) -> Any:
         Malformed: `cbor/truncated`, `cbor/type`, `cbor/depth`, `cbor/range`, `cbor/trailing`,
             `cbor/not-deterministic`, `encoding/utf8`.
     """
-    value, end = _decode(encoded, 0, 0)
-    if end != len(encoded):
-        raise Malformed("cbor/trailing", f"{len(encoded) - end} bytes after the value")
-    # One rule instead of many: duplicate keys, key order and long heads all change the bytes.
-    if encode_cbor(value) != encoded:
+    reader = _Reader(encoded)
+    value = reader.value(0)
+    if reader.at != len(encoded):
+        raise Malformed("cbor/trailing", f"{len(encoded) - reader.at} bytes after the value")
+    if not reader.deterministic:
         raise Malformed(
             "cbor/not-deterministic", "not the deterministic encoding of its value (RFC 8949 section 4.2.1)"
         )
@@ -158,10 +158,10 @@ def check_items(encoded: bytes, most: int) -> None:
 
 def _head(major: int, argument: int) -> bytes:
     if argument < 24:
-        return bytes([major << 5 | argument])
+        return bytes((major << 5 | argument,))
     for info, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
         if argument < 1 << 8 * size:
-            return bytes([major << 5 | info]) + argument.to_bytes(size, "big")
+            return bytes((major << 5 | info,)) + argument.to_bytes(size, "big")
     raise ValueError("CBOR argument beyond 64 bits")
 
 
@@ -169,91 +169,124 @@ def _encode(value: Value, out: bytearray, depth: int) -> None:
     # What the decoder refuses is not written either.
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    match value:
-        case None:
-            out.append(0xF6)
-        case bool():
-            out.append(0xF5 if value else 0xF4)
-        case int():
-            if abs(value) > MAX_INT:
-                raise ValueError("integer beyond 2^53 - 1")
-            out += _head(0, value) if value >= 0 else _head(1, -1 - value)
-        case bytes():
-            out += _head(2, len(value)) + value
-        case str():
-            text = value.encode("utf-8")
-            out += _head(3, len(text)) + text
-        case list():
-            out += _head(4, len(value))
-            for member in value:
-                _encode(member, out, depth + 1)
-        case dict():
-            if not all(isinstance(key, int | str) and not isinstance(key, bool) for key in value):
-                raise TypeError("map keys are text or integers")
-            out += _head(5, len(value))
-            for key, member in sorted((encode_cbor(key), member) for key, member in value.items()):
-                out += key
-                _encode(member, out, depth + 1)
-        case _:
-            raise TypeError(f"no CBOR for {type(value).__name__}")
-
-
-def _decode(encoded: bytes, at: int, depth: int) -> tuple[Any, int]:
-    if depth > MAX_DEPTH:
-        raise Malformed("cbor/depth", f"nested deeper than {MAX_DEPTH}")
-    initial = _take(encoded, at, 1)[0]
-    major, info = initial >> 5, initial & 31
-    at += 1
-    if major == 7:
-        if info not in (20, 21, 22):
-            raise Malformed("cbor/type", f"initial byte {initial:#04x} is not used here")
-        return {20: False, 21: True, 22: None}[info], at
-    if info < 24:
-        argument = info
-    elif info < 28:
-        size = 1 << (info - 24)
-        argument = int.from_bytes(_take(encoded, at, size), "big")
-        at += size
-    else:
-        raise Malformed("cbor/type", f"initial byte {initial:#04x} is not used here")
-    if major in (0, 1):
-        value = argument if major == 0 else -1 - argument
+    # The most frequent first: this is where much of an audit's time goes.
+    if isinstance(value, bytes):
+        out += _head(2, len(value))
+        out += value
+    elif isinstance(value, str):
+        text = value.encode("utf-8")
+        out += _head(3, len(text))
+        out += text
+    elif value is None:
+        out.append(0xF6)
+    elif isinstance(value, bool):
+        out.append(0xF5 if value else 0xF4)
+    elif isinstance(value, int):
         if abs(value) > MAX_INT:
-            raise Malformed("cbor/range", "integer beyond 2^53 - 1")
-        return value, at
-    if major in (2, 3):
-        body = _take(encoded, at, argument)
-        return (body if major == 2 else parse_utf8(body)), at + argument
-    if major == 4:
-        _check_count(encoded, at, argument)
-        members = []
-        for _ in range(argument):
-            member, at = _decode(encoded, at, depth + 1)
-            members.append(member)
-        return members, at
-    if major == 5:
-        _check_count(encoded, at, 2 * argument)
+            raise ValueError("integer beyond 2^53 - 1")
+        out += _head(0, value) if value >= 0 else _head(1, -1 - value)
+    elif isinstance(value, list):
+        out += _head(4, len(value))
+        for member in value:
+            _encode(member, out, depth + 1)
+    elif isinstance(value, dict):
+        out += _head(5, len(value))
+        for key, member in sorted((_encode_key(key), member) for key, member in value.items()):
+            out += key
+            _encode(member, out, depth + 1)
+    else:
+        raise TypeError(f"no CBOR for {type(value).__name__}")
+
+
+def _encode_key(key: Any) -> bytes:
+    if not isinstance(key, int | str) or isinstance(key, bool):
+        raise TypeError("map keys are text or integers")
+    out = bytearray()
+    _encode(key, out, 0)
+    return bytes(out)
+
+
+class _Reader:
+    """Reads CBOR, and notices where its spelling is not the deterministic one."""
+
+    __slots__ = ("at", "deterministic", "encoded")
+
+    def __init__(self, encoded: bytes) -> None:
+        self.encoded = encoded
+        self.at = 0
+        self.deterministic = True
+
+    def value(self, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise Malformed("cbor/depth", f"nested deeper than {MAX_DEPTH}")
+        initial = self._take(1)[0]
+        major = initial >> 5
+        if major == 7:
+            if initial not in _SIMPLE:
+                raise Malformed("cbor/type", f"initial byte {initial:#04x} is not used here")
+            return _SIMPLE[initial]
+        argument = self._argument(initial)
+        if major == 2:
+            return self._take(argument)
+        if major == 3:
+            return parse_utf8(self._take(argument))
+        if major in (0, 1):
+            value = argument if major == 0 else -1 - argument
+            if abs(value) > MAX_INT:
+                raise Malformed("cbor/range", "integer beyond 2^53 - 1")
+            return value
+        if major == 4:
+            self._check_count(argument)
+            return [self.value(depth + 1) for _ in range(argument)]
+        if major == 5:
+            self._check_count(2 * argument)
+            return self._map(argument, depth + 1)
+        raise Malformed("cbor/type", "tags are not used here")
+
+    def _argument(self, initial: int) -> int:
+        info = initial & 31
+        if info < 24:
+            return info
+        if info > 27:
+            raise Malformed("cbor/type", f"initial byte {initial:#04x} is not used here")
+        size = 1 << (info - 24)
+        argument = int.from_bytes(self._take(size), "big")
+        # The least argument that does not fit into the next shorter head.
+        if argument < (24 if size == 1 else 1 << 4 * size):
+            self.deterministic = False
+        return argument
+
+    def _map(self, count: int, depth: int) -> dict[Any, Any]:
         pairs: dict[Any, Any] = {}
-        for _ in range(argument):
-            key, at = _decode(encoded, at, depth + 1)
+        previous = b""
+        for _ in range(count):
+            start = self.at
+            key = self.value(depth)
             # 1, 1.0 and True are one key to a Python dict.
             if type(key) not in (int, str):
                 raise Malformed("cbor/type", "map keys are text or integers")
-            pairs[key], at = _decode(encoded, at, depth + 1)
-        return pairs, at
-    raise Malformed("cbor/type", "tags are not used here")
+            spelling = self.encoded[start : self.at]
+            # Strictly ascending, so none is there twice. No key has an empty spelling.
+            if spelling <= previous:
+                self.deterministic = False
+            previous = spelling
+            pairs[key] = self.value(depth)
+        return pairs
+
+    def _take(self, size: int) -> bytes:
+        start = self.at
+        if size > len(self.encoded) - start:
+            raise Malformed("cbor/truncated", f"{size} bytes wanted at byte {start} of {len(self.encoded)}")
+        self.at = start + size
+        return self.encoded[start : self.at]
+
+    def _check_count(self, members: int) -> None:
+        # Each member takes at least one byte, so a count beyond the rest is refused before any allocation.
+        if members > len(self.encoded) - self.at:
+            raise Malformed("cbor/truncated", f"{members} members announced at byte {self.at} of {len(self.encoded)}")
 
 
-def _take(encoded: bytes, at: int, size: int) -> bytes:
-    if size > len(encoded) - at:
-        raise Malformed("cbor/truncated", f"{size} bytes wanted at byte {at} of {len(encoded)}")
-    return encoded[at : at + size]
-
-
-def _check_count(encoded: bytes, at: int, members: int) -> None:
-    # Each member takes at least one byte, so a count beyond the rest is refused before any allocation.
-    if members > len(encoded) - at:
-        raise Malformed("cbor/truncated", f"{members} members announced at byte {at} of {len(encoded)}")
+_SIMPLE: Final = {0xF4: False, 0xF5: True, 0xF6: None}
 
 
 def _clip(text: str) -> str:
