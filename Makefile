@@ -32,7 +32,7 @@ demo: setup
 	$(BIN)/python tools/demo.py
 
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: setup
 	$(BIN)/ruff check

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from attest.config import Config
+from tests.forking import forking
 
 ROOT = Path(__file__).parent.parent
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -46,14 +47,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Path
     os.killpg(process.pid, signal.SIGTERM)
 
 
-def run(where: Path, script: str) -> subprocess.Popen[str]:
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where there is an `attest` that starts at once, for guides of many commands; the others have what users have."""
+    with forking(tmp_path_factory.mktemp("bin")) as found:
+        yield found
+
+
+def run(where: Path, script: str, programs: Path = Path(sys.executable).parent) -> subprocess.Popen[str]:
     """Run a script with `attest` on the path; fail with everything it said."""
     said = where / "said"
     with said.open("w") as out:
         process = subprocess.Popen(
             ["bash", "-euxo", "pipefail", "-c", script],
             cwd=where,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -96,10 +104,10 @@ def test_the_commands_for_auditors_work(folder: Path, port: int) -> None:
     assert "A. Auditor, Example Audit Ltd" in (folder / "first.html").read_text()
 
 
-@pytest.mark.timeout(900)  # twenty-five commands, each a process of its own
-def test_the_commands_for_samples_work(folder: Path, port: int) -> None:
+@pytest.mark.timeout(900)  # twenty-five commands
+def test_the_commands_for_samples_work(folder: Path, port: int, quick: Path) -> None:
     """The guide for auditors goes on where the tour ends, from the plan to a result that others check."""
-    run(folder, commands_of("docs/guides/sampling.md", port))
+    run(folder, commands_of("docs/guides/sampling.md", port), quick)
 
     said = (folder / "said").read_text()
     assert said.count("\nsupported\t") == 4
@@ -115,9 +123,9 @@ def test_the_commands_for_monitoring_work(folder: Path, port: int) -> None:
     assert "watched-erased" in (folder / "told").read_text()
 
 
-def test_the_commands_for_operators_work(tmp_path: Path) -> None:
+def test_the_commands_for_operators_work(tmp_path: Path, quick: Path) -> None:
     """The operator's guide runs in an empty folder, the service until the end."""
-    process = run(tmp_path, commands_of("docs/guides/operator.md", free_port()))
+    process = run(tmp_path, commands_of("docs/guides/operator.md", free_port()), quick)
     os.killpg(process.pid, signal.SIGTERM)
 
     assert "admitted\tacme.example" in (tmp_path / "said").read_text()
@@ -131,10 +139,10 @@ def test_the_commands_for_witnesses_work(tmp_path: Path) -> None:
     assert "origin=log.example/deletions\tlisted=True\tsize=2" in (tmp_path / "said").read_text()
 
 
-@pytest.mark.timeout(900)  # forty commands, each a process of its own
-def test_the_commands_about_keys_work(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)  # forty commands
+def test_the_commands_about_keys_work(tmp_path: Path, quick: Path) -> None:
     """Keys are replaced, stolen and lost, a log ends and others begin; the first statement verifies all the while."""
-    process = run(tmp_path, commands_of("docs/guides/keys.md", free_port()))
+    process = run(tmp_path, commands_of("docs/guides/keys.md", free_port()), quick)
     os.killpg(process.pid, signal.SIGTERM)
 
     said = (tmp_path / "said").read_text()
