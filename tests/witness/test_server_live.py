@@ -191,10 +191,19 @@ import os, signal, sys, time
 from attest.crypto.keys import MLDSASigningKey, verify_mldsa44
 from attest.witness.signers import SigningProcesses
 
+def parent(process):
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return int(stat.read().rpartition(")")[2].split()[1])
+    except OSError:  # it has just ended
+        return None
+
+def children():
+    return [int(each) for each in os.listdir("/proc") if each.isdigit() and parent(each) == os.getpid()]
+
 key = MLDSASigningKey.generate()
 signers = SigningProcesses(key, 2)
-mine = [int(each) for each in os.listdir("/proc") if each.isdigit() and os.path.exists(f"/proc/{each}/stat")
-        and open(f"/proc/{each}/stat").read().rpartition(")")[2].split()[1] == str(os.getpid())]
+mine = children()
 assert len(mine) == 2, mine
 for killed in (None, *mine):
     if killed:
@@ -206,9 +215,7 @@ for killed in (None, *mine):
             verify_mldsa44(key.public, message, signature)
 again = SigningProcesses(key, 1)
 again.sign_all([b"x"])
-child = next(int(each) for each in os.listdir("/proc") if each.isdigit() and os.path.exists(f"/proc/{each}/stat")
-             and open(f"/proc/{each}/stat").read().rpartition(")")[2].split()[1] == str(os.getpid()))
-print(child, flush=True)
+print(children()[0], flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
