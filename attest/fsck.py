@@ -21,6 +21,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,6 +103,7 @@ _PARTIAL: Final = tiles.FULL * (2 + tiles.MAX_ENTRY)  # bytes of the largest bun
 _MAX_TRANSITION: Final = 1 << 28  # bytes
 _MAX_EVIDENCE: Final = 1 << 24  # bytes
 _ABANDONED_S: Final = 21_600  # a file half-written for so long has no writer any more
+_PUBLISHED_S: Final = 60.0  # a checkpoint that waits for nobody is published long before
 _PATIENCE_S: Final = 20.0  # with whoever is asked for row files
 _MAX_BAD: Final = 10_000  # entries that are wrong: beyond this, nobody wants a list
 _HEX: Final = frozenset("0123456789abcdef")
@@ -204,6 +206,10 @@ class Fsck:
         for place in (self._public.root, self._private.root):
             if not place.is_dir():
                 raise Unavailable("config/missing", f"no directory {place}")
+        if (lost := self._scan.lost()) is not None:
+            yield self._finding("database", "database", lost, _RESTORE_DATABASE)
+            self._db.close()
+            return
         self._db.check_schema()
         self._hold_lease()
         try:
@@ -406,6 +412,7 @@ class Fsck:
                 "restore the newest database; never sign over this one",
             )
         else:
+            yield from self._check_newest(where, visible)
             kept = {mark[1:] for mark in cosigned.marks(self._db, [visible.size])}
             kept |= {(each.name, each.key_id) for each in self._verifiers}
             for line in signed.note.signatures:
@@ -426,21 +433,47 @@ class Fsck:
         for verifier, line in known_lines(signed.note, self._witnesses.values()):
             verify_line(verifier, signed.checkpoint, line)
 
-    def _restore_checkpoint(self) -> bool:
-        """Publish the newest committed checkpoint that may be published."""
+    def _check_newest(self, where: str, visible: Checkpoint) -> Iterator[Finding]:
+        """Check that a newer checkpoint has not been held back: readers cannot tell an old one from a quiet log."""
+        try:
+            found = self._publishable(visible.size)
+        except _FAULTS:
+            return  # the row of that epoch is wrong, which is said where epochs are checked
+        if found is None:
+            return
+        record, _ = found
+        waited = self._clock() - record.time
+        if waited > _PUBLISHED_S + self._config.witness_wait_s:
+            yield self._repaired(
+                "checkpoint",
+                where,
+                f"has {visible.size} entries; the one of {record.size} entries was signed {waited:.0f} s ago and is not"
+                " published",
+                self._restore_checkpoint,
+            )
+
+    def _publishable(self, above: int = 0) -> tuple[EpochRecord, SignedCheckpoint] | None:
+        """Return the newest committed checkpoint of more than so many entries that may be published."""
         record = self._log.last_epoch()
-        while record is not None:
+        while record is not None and record.size > above:
             signed = SignedCheckpoint.parse(record.checkpoint)
             self._verify(signed)
             lines = [each.line for each in cosigned.of_sizes(self._db, [record.size])]
             met = {self._witnesses[mark] for line in lines if (mark := (line.name, line.key_id)) in self._witnesses}
             if self._config.unwitnessed == "publish" or (self._policy is not None and self._policy.is_met_by(met)):
                 room = MAX_SIGNATURES - len(signed.note.signatures)
-                self._public.overwrite("checkpoint", signed.with_lines(lines[:room]).encode())
-                self._published = record.size
-                return True
+                return record, signed.with_lines(lines[:room])
             record = next(iter(self._log.epochs_below(record.size, 1)), None)
-        return False
+        return None
+
+    def _restore_checkpoint(self) -> bool:
+        """Publish the newest committed checkpoint that may be published."""
+        if (found := self._publishable()) is None:
+            return False
+        record, signed = found
+        self._public.overwrite("checkpoint", signed.encode())
+        self._published = record.size
+        return True
 
     # --- entries, and what stands beside them in the database ---
 
@@ -680,7 +713,6 @@ class Fsck:
                 f"entries {position}",
                 message,
                 lambda: self._scan.restore_entry(self._lease, position, want),
-                remedy="restore this row from a backup",
             )
         if row["promise"] is not None:
             try:
@@ -707,8 +739,7 @@ class Fsck:
                     "party",
                     f"parties {party.id}",
                     message,
-                    lambda want=want: self._scan.restore_party(self._lease, want),  # type: ignore[misc]
-                    remedy="restore this row from a backup",
+                    partial(self._scan.restore_party, self._lease, want),
                 )
         for row in found:
             if row["position"] not in admitted and row["position"] not in self._bad:
@@ -716,8 +747,7 @@ class Fsck:
                     "party",
                     f"parties {row['id']}",
                     f"entry {row['position']} admits nobody",
-                    lambda row=row: self._scan.remove_party(self._lease, row["id"]),  # type: ignore[misc]
-                    remedy="remove this row",
+                    partial(self._scan.remove_party, self._lease, row["id"]),
                 )
 
     def _check_promise(self, encoded: bytes, leaf: Hash | None, by: int | None = None) -> None:
@@ -864,7 +894,7 @@ class Fsck:
                     "rows",
                     self._where(path),
                     fault,
-                    lambda root=root, count=count: self._restore_rows(root, count or MAX_ROWS),  # type: ignore[misc]
+                    partial(self._restore_rows, root, count or MAX_ROWS),
                     remedy=_ROWS_REMEDY,
                 )
             elif fault is not None and path.exists():

@@ -5,6 +5,7 @@ What comes out is as stored, of any type a damaged database may give back: the r
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -30,6 +31,25 @@ class Scan:
     def __init__(self, db: Database) -> None:
         """Read from `db`, which somebody else closes."""
         self._db = db
+
+    def lost(self) -> str | None:
+        """Say why the database is no database: there is no file, or it is damaged; None if it can be asked.
+
+        Asking SQLite itself would make the file that is missing. PostgreSQL answers, or nobody can tell.
+        """
+        if self._db.engine.dialect.name != "sqlite":
+            return None
+        if not Path(self._db.engine.url.database or "").is_file():
+            return "is missing"
+        try:
+            with self._reading() as transaction:
+                transaction.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        except Unavailable as error:
+            # Its subclasses are about a file that is locked, or may not be read.
+            if type(error.__cause__) is sa.exc.DatabaseError:
+                return f"cannot be read: {error.__cause__.orig}"
+            raise
+        return None
 
     def faults(self) -> list[str]:
         """Say what the database itself finds wrong with its file; nothing where it cannot be asked (PostgreSQL)."""
