@@ -1,5 +1,7 @@
 """`attest show`: say what a file is and what it says, without judging it."""
 
+import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ import click
 
 from attest.cli import output
 from attest.cli.verify import moment, read_file
-from attest.encoding import decode_cbor, encode_base64url, parse_base64
+from attest.encoding import decode_cbor, encode_base64url, encode_cbor, parse_base64
 from attest.errors import AttestError, Malformed
 from attest.formats import bundle as bundles
+from attest.formats import holder as holders
 from attest.formats import keepsake as keepsakes
+from attest.formats import sample as samples
 from attest.formats.bundle import Bundle, EntryProof
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.keepsake import Keepsake
@@ -23,18 +27,20 @@ from attest.formats.statement import Statement
 from attest.formats.strict_json import parse_json
 from attest.formats.tlog_proof import TlogProof
 from attest.ledger import transition
+from attest.ledger.evidence import Evidence, is_evidence
 from attest.merkle import tiles
 from attest.merkle.tree import leaf_hash
 
 MAX_FILE = 128 << 20  # bytes: the largest row file twice
 FEW = 8  # rows or hashes shown of many
+_HOLDER = encode_cbor("format") + encode_cbor(holders.FORMAT)
 _TIMES = ("issued_at", "erased_at", "time", "by", "iat")
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 def show(files: tuple[Path, ...]) -> int:
-    """Explain any artefact: statement, row file, bundle, keepsake, checkpoint, proof, policy, tile.
+    """Explain any artefact: statement, row file, bundle, keepsake, checkpoint, proof, policy, tile, evidence, sample.
 
     Nothing is verified: use `attest verify` for that.
     """
@@ -63,7 +69,8 @@ def explain(encoded: bytes, path: Path) -> tuple[str, Any]:
             return read(encoded)
     raise Malformed(
         "show/unknown",
-        "not an artefact of attest: no statement, row file, bundle, keepsake, checkpoint, proof, policy or tile",
+        "not an artefact of attest: no statement, row file, bundle, keepsake, checkpoint, proof, policy, tile, evidence"
+        " or file of a sample",
     )
 
 
@@ -275,6 +282,96 @@ def _transition(encoded: bytes) -> tuple[str, Any]:
     }
 
 
+def _evidence(encoded: bytes) -> tuple[str, Any]:
+    found = Evidence.parse(encoded)
+    return f"evidence of {found.code}", {
+        "says": found.message,
+        "checkpoint": _checkpoint_view(found.signed),
+        found.exhibit.KIND: _brief(found.exhibit.fields()),
+        "whether it is so": "attest verify says it, under a policy of yours",
+    }
+
+
+def _brief(value: Any) -> Any:
+    """Shorten what an exhibit holds: it may be a row file."""
+    if isinstance(value, Mapping):
+        kept = {_plain(key): _brief(member) for key, member in list(value.items())[:FEW]}
+        return kept | ({"…": f"{len(value) - FEW} more"} if len(value) > FEW else {})
+    if isinstance(value, list | tuple):
+        if value and all(isinstance(member, bytes) and len(member) == 32 for member in value):
+            return f"{len(value)} hashes"
+        return [_brief(member) for member in value[:FEW]] + [f"… and {len(value) - FEW} more"] * (len(value) > FEW)
+    if isinstance(value, bytes) and value[:2] == b"\xd2\x84":
+        with contextlib.suppress(Malformed):
+            said = Statement.parse(value)
+            return f"{said.payload.KIND} by {said.issuer}, {len(value)} bytes"
+    return value
+
+
+def _party_proof(encoded: bytes) -> tuple[str, Any]:
+    found = holders.PartyProof.parse(encoded)
+    return "where a party stands (holders/<id>/proof)", {
+        "checkpoint": _checkpoint_view(found.signed),
+        "head": _head_view(PartyHead.decode(found.head)),
+        "systems": [_head_view(SystemHead.decode(head)) for head, _ in found.systems],
+    }
+
+
+def _plan(encoded: bytes) -> tuple[str, Any]:
+    return "the plan of a sample", _plan_view(samples.Plan.parse(encoded))
+
+
+def _plan_view(found: samples.Plan) -> dict[str, Any]:
+    return {
+        "sha256": found.digest,
+        "made at": moment(found.made_at),
+        "holder": found.holder,
+        "system": found.system,
+        "direction": found.direction,
+        "drawn": f"{found.size} of {found.count}",
+        "failures allowed": found.allowed,
+        "tolerable": f"{found.tolerable_ppm / 10_000:.10g} %",
+        "confidence": f"{found.confidence_ppm / 10_000:.10g} %",
+        "recall": f"{found.recall_ppm / 10_000:.10g} %",
+        "beacon": f"round {found.round} of {found.source}",
+        "round at": "not known" if found.chain is None else moment(found.chain.time_of(found.round)),
+        "checkpoint": _checkpoint_view(found.checkpoint),
+    }
+
+
+def _beacon(encoded: bytes) -> tuple[str, Any]:
+    found = samples.Beacon.parse(encoded)
+    return "what a beacon said", {
+        "source": found.source,
+        "round": found.round,
+        "value": found.value,
+        "signature": "none" if found.signature is None else f"{len(found.signature)} bytes, not verified here",
+    }
+
+
+def _result(encoded: bytes) -> tuple[str, Any]:
+    found = samples.Result.parse(encoded)
+    return "the signed result of a sample", {
+        "auditor": found.auditor,
+        "issued_at": found.issued_at,
+        "kid": found.kid,
+        "outcomes": dict(sorted(Counter(answer.outcome for answer in found.answers).items())),
+        "failures": found.failures,
+        "at most wrong": f"{found.most_wrong} of {found.plan.count}",
+        "plan": _plan_view(found.plan),
+        "whether it is so": "attest sample verify says it, with the auditor's key",
+    }
+
+
+def _frame(encoded: bytes) -> tuple[str, Any]:
+    return "the frame of a sample: keep it private", {"rows": encoded.count(b"\n") - 1}
+
+
+def _worksheet(encoded: bytes) -> tuple[str, Any]:
+    said = "attest sample check judges it; what it names is personal data, and not shown"
+    return "the worksheet of a sample", {"lines": encoded.count(b"\n") - 1, "hint": said}
+
+
 def _rows(encoded: bytes) -> tuple[str, Any]:
     found = RowFile.parse(encoded)
     first = [f"{i.hex()} {c.hex()}" for i, c in zip(found.indexes[:FEW], found.commitments[:FEW], strict=True)]
@@ -305,6 +402,17 @@ _KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[bytes], tuple[str, 
     (_has_format(bundles.FORMAT), _bundle),
     (_has_format("attest-join/1"), _join),
     (_has_format("attest-witness-alarm/1"), _alarm),
+    (_has_format(samples.PLAN), _plan),
+    (_has_format(samples.BEACON), _beacon),
+    (lambda encoded, _: encoded.startswith(b"attest-frame/1 "), _frame),
+    (
+        lambda encoded, _: encoded.removeprefix(b"\xef\xbb\xbf").startswith((b"draw,position,", b"draw;position;")),
+        _worksheet,
+    ),
+    # Evidence holds checkpoints and statements of others, so it is asked for before them.
+    (lambda encoded, _: encoded[:1] >= b"\xa0" and is_evidence(encoded), _evidence),
+    (lambda encoded, _: encoded[:1] >= b"\xa0" and _HOLDER in encoded[: 1 << 20], _party_proof),
+    (lambda encoded, _: encoded[:1] == b"\xd2" and samples.CONTENT_TYPE.encode() in encoded[:1024], _result),
     (lambda encoded, _: encoded.startswith(b"c2sp.org/tlog-proof@"), _proof),
     (lambda encoded, _: b"\n\n\xe2\x80\x94 " in encoded[: 1 << 20], _checkpoint),
     (lambda encoded, _: encoded[:1] == b"\xd2", _cose),

@@ -6,15 +6,23 @@ from typing import Any
 
 import pytest
 
+from attest.audit.audit import Order, audit
+from attest.audit.sample import Draw, encode_worksheet
+from attest.audit.source import DirectorySource
 from attest.cli import main
 from attest.crypto.keys import SigningKey
 from attest.encoding import encode_cbor
 from attest.formats.bundle import Bundle
 from attest.formats.rows import RowFile
+from attest.formats.sample import Result
 from attest.ledger.epoch import Draft
 from attest.ledger.transition import FORMAT, prove_transition
 from attest.merkle.tiles import encode_bundle
+from tests.audit.liars import LIARS
+from tests.audit.test_party import party_proof
+from tests.ledger.log import ORIGIN
 from tests.verify.world import World
+from tests.witness.lies import ACME, Operator, stage
 
 VECTORS = Path(__file__).parent.parent / "vectors/bundle"
 
@@ -175,3 +183,48 @@ def test_nesting_is_no_trap(show: Any) -> None:
 
     assert code in (0, 1)
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["a bit of a row file", "the old commitment returns"])
+def test_evidence_is_explained(show: Any, tmp_path: Path, name: str) -> None:
+    """What it says, of which log, in which statement; and where to have it checked."""
+    lie = LIARS[name]
+    told = lie.tell(tmp_path)
+    audit(DirectorySource(told.log), Order(told.policy, "here", told.now, live=False), None, tmp_path / "found")
+    [path] = (tmp_path / "found").glob("*/*.evidence")
+    code, out, err = show(path.read_bytes())
+
+    assert code == 0, err
+    assert f"evidence of {lie.code}" in out and f"origin: {ORIGIN}" in out
+    assert "hold/1 by https://" in out and "attest verify" in out
+
+
+def test_the_files_of_a_sample_are_explained(show: Any) -> None:
+    """Plan, beacon and result in words; of what names persons, only what it is."""
+    results = json.loads((VECTORS.parent / "sample/results.json").read_text())
+    encoded = bytes.fromhex(results["cases"][0]["result"])
+    result = Result.parse(encoded)
+    for content, wanted in (
+        (encoded, ("the signed result of a sample", f"auditor: {result.auditor}", f"opened: {result.plan.size}")),
+        (result.plan.encoded, ("the plan of a sample", result.plan.digest.hex(), f"round {result.plan.round} of")),
+        (result.beacon.encoded, ("what a beacon said", result.beacon.value.hex())),
+    ):
+        code, out, err = show(content)
+        assert code == 0, err
+        assert all(each in out for each in wanted), out
+
+    secret = "5a" * 32
+    sheet = encode_worksheet([Draw(1, 7, locator="email:ada@example.org", opening=b"x" * 64)])
+    for private in (sheet, b"\xef\xbb\xbf" + sheet.replace(b",", b";"), f"attest-frame/1 {secret}\nx\n".encode()):
+        code, out, _ = show(private)
+        assert code == 0 and "of a sample" in out
+        assert "ada@" not in out and secret not in out
+
+
+def test_where_a_party_stands_is_explained(show: Any) -> None:
+    """The proof that a log serves of each party."""
+    operator = Operator(stage().copy())
+    code, out, err = show(party_proof(operator, operator.log.ledger, ACME))
+
+    assert code == 0, err
+    assert "where a party stands" in out and ACME in out and "descriptor: " in out
