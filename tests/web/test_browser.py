@@ -26,12 +26,12 @@ def test_every_vector_file_gives_what_it_has_to(lab: Page) -> None:
     wrong = lab.evaluate(
         """async () => {
             const { failures, RUNNERS } = await import("/web/test/vectors.js");
-            const found = [];
+            const files = {};
             for (const name of Object.keys(RUNNERS)) {
-                const file = await (await fetch(`/tests/vectors/${name}`)).json();
-                found.push(...failures(name, file).map((line) => `${name}: ${line}`));
+                files[name] = await (await fetch(`/tests/vectors/${name}`)).json();
             }
-            return found;
+            return Object.entries(files).flatMap(([name, file]) =>
+                failures(name, file, files).map((line) => `${name}: ${line}`));
         }"""
     )
 

@@ -43,3 +43,54 @@ export function alphaOf(locator) {
   parseLocator(locator);
   return utf8(`attest/locator/1 ${locator}`);
 }
+
+const WHITE_SPACE = /[\t\n\v\f\r ]+/g;
+const AROUND = /^[\t\n\v\f\r ]+|[\t\n\v\f\r ]+$/g;
+
+/** @param {string} text @returns {string} A to Z lowered, and nothing else */
+const lowered = (text) => text.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+
+/** @type {{[type: string]: (value: string) => string}} */
+const HELP = {
+  email: (value) => {
+    const address = lowered(value.replace(WHITE_SPACE, ""));
+    const at = address.lastIndexOf("@") + 1;
+    const domain = address.slice(at);
+    return /^[\0-\x7f]*$/.test(domain) ? address : address.slice(0, at) + toAscii(domain);
+  },
+  phone: (value) => {
+    const digits = value.replace(WHITE_SPACE, "");
+    // Which zero of "+44 (0)20 …" and of a national number counts, only a table knows.
+    if (digits.includes("(0")) {
+      throw malformed("locator/phone", "the number cannot be read", {
+        hint: "leave out (0): + and the country's code",
+      });
+    }
+    return digits.replace(/[-./()]/g, "");
+  },
+  sha256: (value) => lowered(value.replace(AROUND, "")),
+  record: (value) => value.replace(AROUND, ""),
+};
+
+/** @param {string} domain @returns {string} in A-labels, as the host of a URL has them; or as it was */
+function toAscii(domain) {
+  if (/[/\\?#:@%]/.test(domain)) return domain;
+  try {
+    return new URL(`https://${domain}`).hostname;
+  } catch {
+    return domain;
+  }
+}
+
+/**
+ * Help a text that somebody typed to its canonical spelling, which is then checked. Codes as `parseLocator`.
+ * @param {string} text
+ */
+export function normaliseLocator(text) {
+  const colon = text.indexOf(":");
+  const type = lowered(text.slice(0, Math.max(colon, 0)).replace(AROUND, ""));
+  const help = LOCATOR_TYPES.includes(type) ? HELP[type] : null;
+  const locator = help === null ? text : `${type}:${help(text.slice(colon + 1))}`;
+  parseLocator(locator);
+  return locator;
+}

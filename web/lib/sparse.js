@@ -216,6 +216,26 @@ export class PrunedMap {
     return new PrunedMap(changed(this.top, 0));
   }
 
+  /**
+   * Return the map without the binding of a key that `set` inserted. Code: `pruned/touched-hash`.
+   * @param {Hash} key
+   */
+  without(key) {
+    /** @param {Subtree} here @param {number} depth @returns {Subtree} */
+    const cut = (here, depth) => {
+      if (here.tag === 1) throw touched(key);
+      if (here.tag !== 3) return here.tag === 2 && equal(here.key, key) ? EMPTY : here;
+      const isRight = bit(key, depth) === 1;
+      const left = isRight ? here.left : cut(here.left, depth + 1);
+      const right = isRight ? cut(here.right, depth + 1) : here.right;
+      // A lone leaf moves up. A lone hash does not: it has two leaves at least, or would not stand beside an empty side.
+      if (left.tag === 0 && (right.tag === 0 || right.tag === 2)) return right;
+      if (right.tag === 0 && left.tag === 2) return left;
+      return { tag: 3, left, right };
+    };
+    return new PrunedMap(cut(this.top, 0));
+  }
+
   /** Return the wire form, in preorder. */
   encode() {
     /** @type {Uint8Array[]} */
