@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,22 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium: Debian's, or the one that CHROMIUM names."""
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run Chromium: Debian's, or the one that CHROMIUM names."""
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     assert program is not None, "no Chromium: tools/setup installs one, or set CHROMIUM to its path"
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=program, headless=True, args=list(FLAGS))
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests; `page` gives each a context of its own."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -70,9 +78,9 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def files() -> Iterator[str]:
-    """The origin of a server of the repository's files: /web/lib/…, /tests/vectors/…"""
+@contextmanager
+def serve() -> Iterator[str]:
+    """Serve the repository's files, and yield the origin: /web/lib/…, /tests/vectors/…"""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(ROOT)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -80,3 +88,10 @@ def files() -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def files() -> Iterator[str]:
+    """The origin of a server of the repository's files."""
+    with serve() as origin:
+        yield origin

@@ -25,8 +25,7 @@ export function leToBigint(bytes) {
  * @param {bigint} b below the order @param {EdwardsPoint} B
  */
 export function doubleMultiply(a, A, b, B) {
-  // Multiples of the base point are at hand; two other points share one chain of doublings.
-  if (A === Point.BASE) return A.multiplyUnsafe(a).add(B.multiplyUnsafe(b));
+  // Both share one chain of doublings. A table of multiples of the base point would pay off after fifty signatures only.
   return mulAddUnsafe(Point, [A, B], [a, b]);
 }
 
