@@ -14,7 +14,7 @@ from typing import Any
 
 MODULES = (
     "trees", "vrf", "statemap", "audit", "party", "verify", "holder", "service", "witness", "state_witness",
-    "witnessing", "web",
+    "witnessing", "web", "pages",
 )  # fmt: skip
 
 
