@@ -10,11 +10,26 @@ const FORMS = {
   day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" }),
 };
 
-// The exact value stays in the title.
-for (const element of document.querySelectorAll("time")) {
-  const moment = new Date(element.dateTime);
-  const form = FORMS[element.dataset.form ?? ""] ?? EXACT;
-  if (!Number.isNaN(moment.getTime())) element.textContent = form.format(moment);
+const zone = /** @type {HTMLElement} */ (document.getElementById("zone"));
+const toggle = /** @type {HTMLElement} */ (zone?.querySelector("button"));
+
+/** @param {boolean} exact in UTC to the second, else in the reader's zone; titles always have the exact value */
+function showTimes(exact) {
+  for (const element of document.querySelectorAll("time")) {
+    const moment = new Date(element.dateTime);
+    const form = FORMS[element.dataset.form ?? ""] ?? EXACT;
+    if (!Number.isNaN(moment.getTime())) element.textContent = exact ? element.dateTime : form.format(moment);
+  }
+}
+
+showTimes(false);
+if (zone !== null && document.querySelector("time") !== null) {
+  zone.hidden = false;
+  toggle.addEventListener("click", () => {
+    const exact = toggle.getAttribute("aria-pressed") === "false";
+    toggle.setAttribute("aria-pressed", String(exact));
+    showTimes(exact);
+  });
 }
 
 document.addEventListener("click", async (event) => {
