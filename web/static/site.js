@@ -10,8 +10,8 @@ const FORMS = {
   day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" }),
 };
 
-const zone = /** @type {HTMLElement} */ (document.getElementById("zone"));
-const toggle = /** @type {HTMLElement} */ (zone?.querySelector("button"));
+// Not in the file that works from disk, which has no footer.
+const toggle = document.querySelector("#zone button");
 
 /** @param {boolean} exact in UTC to the second, else in the reader's zone; titles always have the exact value */
 function showTimes(exact) {
@@ -23,14 +23,11 @@ function showTimes(exact) {
 }
 
 showTimes(false);
-if (zone !== null && document.querySelector("time") !== null) {
-  zone.hidden = false;
-  toggle.addEventListener("click", () => {
-    const exact = toggle.getAttribute("aria-pressed") === "false";
-    toggle.setAttribute("aria-pressed", String(exact));
-    showTimes(exact);
-  });
-}
+toggle?.addEventListener("click", () => {
+  const exact = toggle.getAttribute("aria-pressed") === "false";
+  toggle.setAttribute("aria-pressed", String(exact));
+  showTimes(exact);
+});
 
 document.addEventListener("click", async (event) => {
   /** @type {HTMLElement | null} */
