@@ -37,10 +37,11 @@ _CSV: Final = "text/csv; charset=utf-8"
 # Scripts, styles and pictures are our own files; nothing is inline, nothing comes from elsewhere.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {connect};"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    " form-action {form}; base-uri 'none'; frame-ancestors 'none'"
 )
-TALKS: Final = _POLICY.format(connect="'self'")
-SILENT: Final = _POLICY.format(connect="'none'")  # nothing that a person drops on such a page can leave it
+TALKS: Final = _POLICY.format(connect="'self'", form="'self'")
+# Nothing that a person drops or types on such a page can leave it, not even if its script did not load.
+SILENT: Final = _POLICY.format(connect="'none'", form="'none'")
 
 _LINES: Final = 25  # of lists on pages
 _CARDS: Final = 24  # systems on a holder's page

@@ -18,7 +18,6 @@ let file = null;
 /** @type {Keepsake | null} */
 let keepsake = null;
 
-form.hidden = false;
 takesFile(byId("drop"), byId("keepsake"), take);
 form.addEventListener("submit", (/** @type {Event} */ event) => {
   event.preventDefault();

@@ -16,7 +16,6 @@ let keepsake = null;
 /** @type {AbortController | null} the verification that runs */
 let running = null;
 
-form.hidden = false;
 takesFile(byId("drop"), byId("bundle"), takeBundle);
 byId("keepsake").addEventListener("change", () => takeKeepsake(byId("keepsake").files[0]));
 form.addEventListener("reset", clear);
