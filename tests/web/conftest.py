@@ -1,5 +1,6 @@
 """Chromium, a server of files on an own origin, and pages that fail where a site must not."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.web.worlds import EDGES, Served, rich, served
 
 ROOT = Path(__file__).resolve().parents[2]
 # Nothing that Chromium does by itself may leave this machine.
@@ -44,28 +47,62 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+class Watch:
+    """What a page does that a page of ours must not."""
+
+    def __init__(self, page: Page) -> None:
+        self.wrong: list[str] = []  # errors that it logs or throws
+        self.origins: set[str] = set()  # that it asks
+        page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if request.url.startswith(("http://", "https://", "ws://", "wss://")):
+            self.origins.add("/".join(request.url.split("/")[:3]))
+
+    def check(self, status: int = 200) -> None:
+        """Fail if there was an error, or more than one origin was asked; then forget what was.
+
+        Args:
+            status: of the page itself, which Chromium logs as an error if it is one.
+        """
+        expected = f"Failed to load resource: the server responded with a status of {status} "
+        wrong = [each for each in self.wrong if not (status >= 400 and each.startswith(expected))]
+        origins = sorted(self.origins)
+        self.wrong.clear()
+        self.origins.clear()
+        assert wrong == []
+        assert len(origins) <= 1, f"requests off the origin: {origins}"
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page in a context of its own. The test fails if it logs an error, throws one, or asks another origin.
-
-    The origin is that of the first request.
-    """
+    """A page in a context of its own. The test fails if it logs an error, throws one, or asks another origin."""
     context = browser.new_context()
     fresh = context.new_page()
-    wrong: list[str] = []
-    origins: set[str] = set()
-
-    def asked(request: Any) -> None:
-        if request.url.startswith(("http://", "https://", "ws://", "wss://")):
-            origins.add("/".join(request.url.split("/")[:3]))
-
-    fresh.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    fresh.on("pageerror", lambda error: wrong.append(str(error)))
-    fresh.on("request", asked)
+    watch = Watch(fresh)
     yield fresh
     context.close()
-    assert wrong == []
-    assert len(origins) <= 1, f"requests off the origin: {sorted(origins)}"
+    watch.check()
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser) -> Iterator[Page]:
+    """A page that the tests of a module share: they watch it themselves."""
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin", reduced_motion="reduce")
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
+    """Logs with their sites: `rich`, `empty`, `stale`, `ended`."""
+    directory = tmp_path_factory.mktemp("sites")
+    with contextlib.ExitStack() as stack:
+        found = {name: stack.enter_context(served(make(directory / name))) for name, make in EDGES.items()}
+        found["rich"] = stack.enter_context(served(*rich(directory / "rich")))
+        yield found
 
 
 class _Quiet(SimpleHTTPRequestHandler):
