@@ -43,6 +43,7 @@ from attest.merkle import tiles, tree
 from attest.store import cosigned, keyfiles
 from attest.store import log as log_store
 from attest.store.blobs import DirectoryBlobs
+from attest.store.counts import changed
 from attest.store.db import Clock, Database
 from attest.store.history import (
     MAX_MANIFEST,
@@ -69,6 +70,7 @@ SEVERITY: Final[Mapping[str, str]] = {
     "fsck/bundle": DERIVED,
     "fsck/checkpoint": DERIVED,
     "fsck/columns": DERIVED,
+    "fsck/counts": DERIVED,
     "fsck/cosignature": DAMAGED,
     "fsck/database": DAMAGED,
     "fsck/entry": DAMAGED,
@@ -1270,6 +1272,14 @@ class Fsck:
         after = replay_epoch(base, draft, entries, self._history.rows)
         check_record(after, record)
         self.checked["replayed"] += len(entries)
+        counted = sorted(changed(base, after, record.number), key=lambda row: (row["party"], row["system"]))
+        if self._scan.counts(record.number) != counted:
+            yield self._repaired(
+                "counts",
+                f"counts {record.number}",
+                "what is counted after this epoch is not what its entries lead to",
+                lambda: self._scan.restore_counts(self._lease, record.number, counted),
+            )
         if (found := self._transitions.pop(record.number, None)) is not None and after.previous is not None:
             proof = prove_transition(base, draft, after.previous)
             yield from self._done(found, lambda: self._private.overwrite(transition_name(record.number), proof))

@@ -12,7 +12,18 @@ import sqlalchemy as sa
 
 from attest.encoding import Hash
 from attest.errors import Unavailable
-from attest.store.db import Database, Transaction, cosignatures, entries, epochs, parties, queue, register, witnesses
+from attest.store.db import (
+    Database,
+    Transaction,
+    cosignatures,
+    counts,
+    entries,
+    epochs,
+    parties,
+    queue,
+    register,
+    witnesses,
+)
 from attest.store.lease import Lease
 
 Row = Mapping[str, Any]
@@ -149,7 +160,19 @@ class Scan:
         """Tell whether the log has an entry with this leaf hash."""
         return bool(self._all(sa.select(entries.c.position).where(entries.c.leaf == leaf).limit(1)))
 
+    def counts(self, epoch: int) -> list[Row]:
+        """Return what is counted after an epoch."""
+        return self._all(sa.select(counts).where(counts.c.epoch == epoch).order_by(counts.c.party, counts.c.system))
+
     # --- repair ---
+
+    def restore_counts(self, lease: Lease, epoch: int, rows: Sequence[Row]) -> None:
+        """Write again what is counted after an epoch. Raises `Conflict`: `sequencer/lease`."""
+        with self._db.write() as transaction:
+            lease.confirm(transaction)
+            transaction.execute(sa.delete(counts).where(counts.c.epoch == epoch))
+            if rows:
+                transaction.execute(sa.insert(counts), rows)
 
     def restore_entry(self, lease: Lease, position: int, columns: Row) -> None:
         """Write again what follows from the bytes of an entry. Raises `Conflict`: `sequencer/lease`."""
