@@ -8,23 +8,29 @@ Spec: docs/spec/audit.md#facts.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Protocol
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from attest.crypto import keys as crypto_keys
 from attest.encoding import Hash
+from attest.errors import Unavailable
 from attest.formats.rows import RowFile
 from attest.formats.state import ENDED, ERASED, RETIRED, PartyHead, State, SystemHead
 from attest.formats.statement import Descriptor, Epoch, Hold, Keys, Limits, Party, PartyEnd, Statement, Tombstone
 from attest.ledger.evidence.contradictions import GONE_ON, SKEW_S
 from attest.ledger.rules import Effects
 
+VERSION: Final = 2  # of what is kept between two audits; another one for every change of what a field means
 SMALL_BATCH: Final = 10  # rows: fewer may point at a person
 FAR_S: Final = 7 * 86_400  # between an erasure's date and its epoch
 AGES_S: Final = (3600, 86_400, 7 * 86_400, 30 * 86_400, 90 * 86_400, 365 * 86_400)  # bounds of the histogram
 _KEPT: Final = 100  # examples of a kind
 _POINTS: Final = 256  # of a curve
 _GAPS: Final = 10
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_T = TypeVar("_T", bound="DataclassInstance")
 
 
 class Heads(Protocol):
@@ -159,6 +165,12 @@ class Facts:
                 # The last of every two: what stands there was true at its time.
                 curve[:] = curve[1::2]
 
+    def dated(self, position: int, time: int) -> None:
+        """Take an entry by the date its signer gives, where epochs are not read; before `seen`."""
+        # Whoever asks for the time before it, or after it, gets this one.
+        self.epochs += [[position - 1, time], [position, time]]
+        self.last_epoch = [position, time]
+
     def _system(self, party: str, system: str) -> SystemFacts:
         return self.systems.setdefault(f"{party} {system}", SystemFacts())
 
@@ -247,7 +259,7 @@ class Facts:
         """Return all of it as JSON values.
 
         Args:
-            only: a party and one system of it, or None for all of its.
+            only: a party and one system of it, or None for all of its; of the log's epochs nothing is known then.
         """
         return {
             "entries": dict(sorted(self.kinds.items())),
@@ -278,8 +290,8 @@ class Facts:
                     for position, party, system, far in self.far
                 ],
             },
-            "quiet": [{"from": start, "to": end} for start, end in self.gaps],
-            "silences": [{"from": start, "to": end} for start, end in self.silences],
+            "quiet": None if only else [{"from": start, "to": end} for start, end in self.gaps],
+            "silences": None if only else [{"from": start, "to": end} for start, end in self.silences],
         }
 
     def _systems(self, ledger: "Heads", only: tuple[str, str | None] | None) -> Iterator[dict[str, Any]]:
@@ -323,12 +335,26 @@ class Facts:
     def fields(self) -> dict[str, Any]:
         """Return CBOR values."""
         found = asdict(self)
-        return {"version": 1, **found}
+        return {"version": VERSION, **found}
 
     @classmethod
     def read(cls, found: Mapping[str, Any]) -> "Facts":
-        """Read what `fields` returns; it is the auditor's own."""
+        """Read what `fields` returns; it is the auditor's own.
+
+        Raises:
+            Unavailable: `audit/state`, it was gathered by another version. What that did not look for is not in it, and
+                would be missing from every report to come.
+        """
+        if found.get("version") != VERSION:
+            raise Unavailable("audit/state", f"facts of version {found.get('version')}, want {VERSION}")
         values = {name: value for name, value in found.items() if name != "version"}
-        values["systems"] = {name: SystemFacts(**each) for name, each in found["systems"].items()}
-        values["suspicions"] = [Suspicion(**each) for each in found["suspicions"]]
-        return cls(**values)
+        values["systems"] = {name: _whole(SystemFacts, each) for name, each in found["systems"].items()}
+        values["suspicions"] = [_whole(Suspicion, each) for each in found["suspicions"]]
+        return _whole(cls, values)
+
+
+def _whole(kind: type[_T], found: Mapping[str, Any]) -> _T:
+    """Make a value of which nothing is left to a default: an older shape has to be gathered anew."""
+    if found.keys() != {each.name for each in fields(kind)}:
+        raise Unavailable("audit/state", f"{kind.__name__} of another shape")
+    return kind(**found)
