@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from attest.audit.entries import TreeCheck
-from attest.audit.facts import Suspicion
+from attest.audit.facts import Facts, Suspicion
 from attest.audit.findings import Finding, Report, Severity
 from attest.audit.lists import PartyLists
 from attest.audit.memory import Memory, Progress
@@ -29,7 +29,7 @@ from attest.ledger.epoch import Ledger
 from attest.ledger.evidence import Evidence
 from attest.ledger.evidence.contradictions import Contradiction
 from attest.ledger.evidence.epochs import BadEpoch, check_genesis, end_of, no_epoch
-from attest.ledger.evidence.exhibit import Exhibit
+from attest.ledger.evidence.exhibit import Exhibit, Shown
 from attest.ledger.evidence.files import BadRows, rows_wrong
 from attest.ledger.evidence.notes import FORK, BadNote, Fork, Older, Silence, older, silent
 from attest.ledger.refusal import RefusedEpoch, replay_or_refuse
@@ -106,6 +106,47 @@ def _kept(finding: Finding, directory: Path) -> Finding:
         return finding
     encoded = place.read_bytes()
     return replace(finding, kept=str(place), kept_sha256=sha256(encoded).hex(), kept_bytes=len(encoded))
+
+
+def contradiction(
+    signed: SignedCheckpoint,
+    log: SourceLog,
+    facts: Facts,
+    suspicion: Suspicion,
+    shown: Callable[[int], Shown],
+    epoch: Shown | None,
+) -> Finding | None:
+    """Make evidence of what a holder has signed against itself; None if it does not come to that.
+
+    Args:
+        shown: proves an entry.
+        epoch: the last one before the first of the two statements.
+    """
+    positions = (suspicion.first, suspicion.second)
+    statements = [shown(position) for position in positions]
+    proofs, keys = [], []
+    for each in statements:
+        statement = Statement.parse(each.entry)
+        payload = statement.payload
+        if not isinstance(payload, Hold | Tombstone):
+            raise Unavailable("audit/state", "what was remembered of a statement is not so")
+        file = RowFile.parse(log.rows(payload.root, payload.count * ROW))
+        file.check(payload.count, payload.root)
+        proofs.append(prove_row(file, file.indexes.index(suspicion.index)))
+        keys.append(shown(facts.admitted[f"{suspicion.party} {statement.kid.hex()}"]))
+    exhibit = Contradiction(tuple(keys), tuple(statements), tuple(proofs), epoch)
+    refusal = exhibit.look(signed, suspicion.code).refusal
+    if refusal.code == "none":
+        return None
+    return Finding(
+        suspicion.code,
+        "contradiction",
+        refusal.message + (f" ({suspicion.count} such rows)" if suspicion.count > 1 else ""),
+        positions,
+        suspicion.party,
+        suspicion.system,
+        evidence=Evidence(signed, refusal.code, refusal.message, exhibit),
+    )
 
 
 _Accepted: TypeAlias = tuple[int, Statement, RowFile | None, Effects]
@@ -555,40 +596,13 @@ class Audit:
             if error.code != "none":
                 exhibit = Silence(tree.shown(0), tree.shown(self._whole.size - 1), self._order.now)
                 self._find(error, "fault", exhibit, (self._whole.size - 1,))
-        for suspicion in self._progress.facts.suspicions:
-            self._contradict(tree, suspicion)
-
-    def _contradict(self, tree: TreeCheck, suspicion: Suspicion) -> None:
-        """Make evidence of what a holder has signed against itself."""
-        positions = (suspicion.first, suspicion.second)
         facts = self._progress.facts
-        statements = [tree.shown(position) for position in positions]
-        proofs, keys = [], []
-        for shown in statements:
-            statement = Statement.parse(shown.entry)
-            payload = statement.payload
-            if not isinstance(payload, Hold | Tombstone):
-                raise Unavailable("audit/state", "what was remembered of a statement is not so")
-            file = RowFile.parse(self._log.rows(payload.root, payload.count * ROW))
-            file.check(payload.count, payload.root)
-            proofs.append(prove_row(file, file.indexes.index(suspicion.index)))
-            keys.append(tree.shown(facts.admitted[f"{suspicion.party} {statement.kid.hex()}"]))
-        before = facts.epoch_before(suspicion.first)
-        exhibit = Contradiction(
-            tuple(keys), tuple(statements), tuple(proofs), None if before is None else tree.shown(before)
-        )
-        refusal = exhibit.look(self._signed, suspicion.code).refusal
-        self.report.findings.append(
-            Finding(
-                suspicion.code,
-                "contradiction",
-                refusal.message + (f" ({suspicion.count} such rows)" if suspicion.count > 1 else ""),
-                positions,
-                suspicion.party,
-                suspicion.system,
-                evidence=self._evidence(refusal, exhibit),
-            )
-        )
+        for suspicion in facts.suspicions:
+            before = facts.epoch_before(suspicion.first)
+            shown = None if before is None else tree.shown(before)
+            found = contradiction(self._signed, self._log, facts, suspicion, tree.shown, shown)
+            if found is not None:
+                report.findings.append(found)
 
     def _copy(self, tree: TreeCheck) -> None:
         if self._mirror is None or self._lists is None:

@@ -201,13 +201,15 @@ def _finding(finding: Finding, report: Report) -> Html:
 
 def _facts(report: Report) -> Html:
     facts = report.facts
+    if not facts:
+        return el("p", "None: no states were replayed.")
     far = facts.get("far_dated_erasures", {"count": 0, "beyond_s": 0, "examples": []})
     beyond = span(far["beyond_s"])
     times = [
-        [(moment(gap["from"])), moment(gap["to"]), span(gap["to"] - gap["from"])] for gap in facts.get("quiet", [])
+        [(moment(gap["from"])), moment(gap["to"]), span(gap["to"] - gap["from"])] for gap in facts.get("quiet") or []
     ]
     silent = [
-        [moment(gap["from"]), moment(gap["to"]), span(gap["to"] - gap["from"])] for gap in facts.get("silences", [])
+        [moment(gap["from"]), moment(gap["to"]), span(gap["to"] - gap["from"])] for gap in facts.get("silences") or []
     ]
     return join(
         _table("In short", ["What", "How much"], summary(facts), few=True),
@@ -226,8 +228,14 @@ def _facts(report: Report) -> Html:
                 for each in far["examples"]
             ],
         ),
-        _table("The longest times without a statement", ["From", "To", "For"], times),
-        _table("Without an epoch for longer than the log promises", ["From", "To", "For"], silent),
+        *(
+            []
+            if facts.get("quiet") is None
+            else [
+                _table("The longest times without a statement", ["From", "To", "For"], times),
+                _table("Without an epoch for longer than the log promises", ["From", "To", "For"], silent),
+            ]
+        ),
     )
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from attest.audit.audit import Order, keep_all
+from attest.audit.audit import Order, contradiction, keep_all
 from attest.audit.facts import Facts
 from attest.audit.findings import Finding, Report, Severity
 from attest.audit.source import Ahead, Counted, Source, SourceLog, rows_path
@@ -30,14 +30,20 @@ from attest.formats.rows import ROW, RowFile
 from attest.formats.statement import Epoch, Hold, Statement, Tombstone, issuer_of
 from attest.ledger.claims import Departure
 from attest.ledger.evidence import Evidence
+from attest.ledger.evidence.exhibit import Shown
 from attest.ledger.evidence.files import rows_wrong
 from attest.ledger.evidence.notes import BadNote
 from attest.ledger.evidence.parties import BadParty
 from attest.ledger.holder import Committed, PartyReplay, check_list, verify_party
 from attest.merkle.tiles import FULL
+from attest.served import Asked, ServedTree
 from attest.statemap import StateMap
 
 _MAX_SHOWN: Final = 256 << 20  # bytes of row files that evidence holds
+_DATES: Final = (
+    "when the log took in what was signed: times are the holder's own dates here, and an erasure that is dated before"
+    " its hold shows only where these say so"
+)
 _WHOLE_LOG: Final = (
     "that earlier checkpoints showed the right state, or that other parties are right: only the final head is proven,"
     " an audit of the whole log shows the rest"
@@ -107,6 +113,7 @@ class _PartyAudit:
                 raise Unavailable("audit/no-system", f"{self._party} has not registered a system {self._system}")
             self._replay(replay)
             replay.finish()
+            self._check_words()
         except _Stop:
             return
         except (Refuted, Malformed, Untrusted) as error:
@@ -201,10 +208,48 @@ class _PartyAudit:
                 checked["rows"] += len(file)
                 self._order.watch("rows", checked["rows"], total)
             # The epochs are the log's: times are the holder's own dates here.
-            self._facts.last_epoch = [position, statement.issued_at]
+            self._facts.dated(position, statement.issued_at)
             replay.add(position, statement, file, self._facts.seen)
             if file is not None:
                 self._facts.touched(replay, [(self._party, statement.stream)])
+
+    def _check_words(self) -> None:
+        """Look for what the party has signed against itself. A log without tiles and bundles cannot show it."""
+        log = SourceLog(self._source)
+        served = ServedTree(Asked(log), self._proof.signed.checkpoint)
+
+        def shown(position: int) -> Shown:
+            return Shown(position, *served.entry(position))
+
+        for suspicion in self._facts.suspicions:
+            try:
+                dated = suspicion.code == "holder/erased-before-held"
+                before = shown(self._epoch_before(served, suspicion.first)) if dated else None
+                found = contradiction(self._proof.signed, log, self._facts, suspicion, shown, before)
+            except AttestError as error:
+                # Whatever is wrong with what would show it: nobody is accused of that.
+                found = Finding(
+                    "served/entries-missing",
+                    "missing",
+                    f"what would show {suspicion.code} of entries {suspicion.first} and {suspicion.second}: {error}",
+                    (suspicion.first, suspicion.second),
+                    suspicion.party,
+                    suspicion.system,
+                )
+            if found is not None:
+                self.report.findings.append(found)
+
+    def _epoch_before(self, served: ServedTree, position: int) -> int:
+        """Return where the last epoch before an entry is, as it is served. Raises `Unavailable`: `log/tiles`."""
+        start = position
+        while start > 0:
+            index = (start - 1) // FULL
+            for at, entry in reversed(list(enumerate(served.bundle(index), index * FULL))):
+                with contextlib.suppress(Malformed):
+                    if at < position and isinstance(Statement.parse(entry).payload, Epoch):
+                        return at
+            start = index * FULL
+        raise Unavailable("log/tiles", f"no epoch is served before entry {position}")
 
     def _row_file(self, position: int, statement: Statement, payload: Hold | Tombstone, served: bytes) -> RowFile:
         wrong = rows_wrong(position, payload, served or None)
@@ -257,7 +302,7 @@ class _PartyAudit:
             f"no entry of {self._party} was left out of the {len(self._listed)} seen: the chain in its committed head",
             f"the head of {which} at this checkpoint follows from these statements and their row files",
         ]
-        self.report.eyes = [_WHOLE_LOG, *self.report.eyes]
+        self.report.eyes = [_WHOLE_LOG, _DATES, *self.report.eyes]
 
 
 class _Stop(Exception):

@@ -93,7 +93,7 @@ def system_remarks(system: Mapping[str, Any]) -> list[str]:
 def summary(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the facts in short: what is counted, and how much."""
     systems, keys = facts.get("systems", []), facts.get("keys", [])
-    quiet, silences = facts.get("quiet", []), facts.get("silences", [])
+    quiet, silences = facts.get("quiet"), facts.get("silences")
     parties = facts.get("parties", [])
     total = {name: sum(system[name] for system in systems) for name in ("held", "erased", "reheld")}
     return [
@@ -111,8 +111,8 @@ def summary(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("erasures dated far from their epoch", f"{facts.get('far_dated_erasures', {}).get('count', 0):,}"),
         ("keys added", f"{sum(key['what'] == 'added' for key in keys):,}"),
         ("keys revoked", f"{sum(key['what'] == 'revoked' for key in keys):,}"),
-        ("longest time without a statement", span(max((gap["to"] - gap["from"] for gap in quiet), default=0))),
-        ("silences longer than promised", f"{len(silences):,}"),
+        ("longest time without a statement", span(max(gap["to"] - gap["from"] for gap in quiet)) if quiet else "-"),
+        ("silences longer than promised", "-" if silences is None else f"{len(silences):,}"),
     ]
 
 
@@ -124,15 +124,20 @@ def to_look_at(report: Report) -> list[str]:
     word = sum(party["checked_by"] == "operator" for party in parties)
     small = sum(system["small_batches"] for system in systems)
     far = facts.get("far_dated_erasures", {}).get("count", 0)
+    shared = "; ".join(map(", ".join, facts.get("same_legal_id", [])))
     shown = [
-        (bare, f"why {count(bare, 'system')} declare no retention rule"),
-        (word, f"who {count(word, 'party', 'parties')} are: the operator alone says that their identity was checked"),
+        (bare, f"why {count(bare, 'system declares', 'systems declare')} no retention rule"),
         (
-            facts.get("same_legal_id"),
-            f"why parties share a legal identifier: {'; '.join(map(', '.join, facts.get('same_legal_id', [])))}",
+            word,
+            f"who {count(word, 'party is', 'parties are')}: the operator alone says that"
+            f" {'its' if word == 1 else 'their'} identity was checked",
         ),
-        (far, f"why {count(far, 'erasure')} are dated far from the epoch that committed them"),
-        (small, f"whether {count(small, 'statement')} of few rows point at persons"),
+        (shared, f"why parties share a legal identifier: {shared}"),
+        (
+            far,
+            f"why {count(far, 'erasure is', 'erasures are')} dated far from when {'it' if far == 1 else 'they'} came",
+        ),
+        (small, f"whether {count(small, 'statement of few rows points', 'statements of few rows point')} at persons"),
         (facts.get("silences"), "why the log was silent for longer than it promises"),
     ]
     return [*report.eyes, *(words for applies, words in shown if applies)]

@@ -172,7 +172,8 @@ def explain(report: Report) -> None:
     if report.existed_by is not None:
         seen = ", ".join(report.witnesses)
         output.say(f"existed by {moment(report.existed_by)}, cosigned by {seen}")
-    _explain_facts(report)
+    if report.facts:
+        _explain_facts(report)
     for each in report.proven:
         output.say(f"proven: {each}")
     for each in words.to_look_at(report):
