@@ -66,6 +66,9 @@ class Order:
     watch: Watcher = field(default=lambda what, done, total: None)
     seen: Callable[[int, Statement, RowFile | None, Effects], None] | None = None  # is told of every accepted entry
     ended: Callable[[Ledger], None] | None = None  # is told of every epoch
+    despite_disk: bool = (
+        False  # what is found is reported even where our own disk fails; a monitor has to remember first
+    )
     saving: Callable[[], None] | None = None  # is told before the memory learns how far the replay is
 
 
@@ -85,16 +88,38 @@ def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | 
     work = Audit(counted, order, memory, source if isinstance(source, Mirror) else None)
     report = work.report
     with contextlib.closing(work), uncollected(), parallel(min(_PROCESSES, len(os.sched_getaffinity(0)))):
-        work.run()
+        try:
+            work.run()
+        except (Unavailable, OSError) as error:
+            if not order.despite_disk or not report.findings or not _is_ours(error):
+                raise
+            report.complete = False
+            report.troubles.append(f"what was verified could not be remembered: {error}")
     report.traffic = {"requests": counted.traffic.requests, "bytes": counted.traffic.bytes}
     report.seconds = time.monotonic() - started
-    return keep_all(report, evidence)
+    return keep_all(report, evidence, despite=order.despite_disk)
 
 
-def keep_all(report: Report, directory: Path | None) -> Report:
-    """Keep the evidence of all findings."""
-    if directory is not None:
-        report.findings = [_kept(finding, directory) for finding in report.findings]
+def _is_ours(error: Exception) -> bool:
+    """Tell trouble with our own disk from trouble with a log."""
+    return isinstance(error, OSError) or (isinstance(error, Unavailable) and error.code.startswith("store/"))
+
+
+def keep_all(report: Report, directory: Path | None, *, despite: bool) -> Report:
+    """Keep the evidence of all findings.
+
+    Args:
+        despite: a finding whose evidence cannot be kept is reported all the same.
+    """
+    if directory is None:
+        return report
+    for number, finding in enumerate(report.findings):
+        try:
+            report.findings[number] = _kept(finding, directory)
+        except (Unavailable, OSError) as error:
+            if not despite:
+                raise
+            report.troubles.append(f"evidence of {finding.code} could not be kept in {directory}: {error}")
     return report
 
 

@@ -111,6 +111,7 @@ class Report:
     facts: Mapping[str, Any] = field(default_factory=dict)
     proven: list[str] = field(default_factory=list)
     eyes: list[str] = field(default_factory=lambda: list(EYES))
+    troubles: list[str] = field(default_factory=list)  # what could not be written on our side
     auditor: str | None = None  # who audited, in their own words
     trust: Trust | None = None
 
@@ -146,6 +147,7 @@ class Report:
             "checked": self.checked,
             "traffic": self.traffic,
             "seconds": round(self.seconds, 3),
+            "troubles": list(self.troubles),
             "findings": [finding.shown() for finding in self.findings],
             "facts": self.facts,
             "proven": self.proven,

@@ -68,7 +68,7 @@ def audit_party(source: Source, order: Order, party: str, system: str | None, ev
     report = work.report
     report.traffic = {"requests": counted.traffic.requests, "bytes": counted.traffic.bytes}
     report.seconds = time.monotonic() - started
-    return keep_all(report, evidence)
+    return keep_all(report, evidence, despite=order.despite_disk)
 
 
 class _PartyAudit:

@@ -48,7 +48,7 @@ def audit_since(source: Source, order: Order, since: SignedCheckpoint, evidence:
     report = work.report
     report.traffic = {"requests": counted.traffic.requests, "bytes": counted.traffic.bytes}
     report.seconds = time.monotonic() - started
-    return keep_all(report, evidence)
+    return keep_all(report, evidence, despite=order.despite_disk)
 
 
 class _Since(Audit):

@@ -49,8 +49,13 @@ class DirectorySource:
 
     def __init__(self, directory: Path) -> None:
         """Use it. Raises `Unavailable`: `audit/no-log`, it has no checkpoint."""
+        if not directory.is_dir():
+            hint = "name a directory of published files, or a URL that begins with https:// or http://"
+            raise Unavailable("audit/no-log", f"{directory} is no directory", hint=hint)
         if not (directory / "checkpoint").is_file():
-            raise Unavailable("audit/no-log", f"{directory} has no file `checkpoint`", hint="name the published files")
+            below = directory / "public"
+            hint = f"they are in {below}" if (below / "checkpoint").is_file() else "name the published files of a log"
+            raise Unavailable("audit/no-log", f"{directory} has no file `checkpoint`", hint=hint)
         self._directory = directory.resolve()
 
     def read(self, path: str, most: int) -> bytes | None:

@@ -1,9 +1,10 @@
 """`attest audit`: recompute a log from entries and row files, and say what is wrong."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -18,14 +19,17 @@ from attest.audit.since import audit_since
 from attest.audit.source import DirectorySource, HttpSource, Mirror, Source
 from attest.audit.words import moment
 from attest.cli import output
-from attest.cli.verify import read_file, refuse_existing, write_new
-from attest.errors import Malformed
+from attest.cli.verify import read_file, write_new
+from attest.errors import AttestError
 from attest.formats.checkpoint import SignedCheckpoint
 from attest.formats.policy import Policy
+from attest.formats.statement import is_party_id, is_system_id
 from attest.transport import LogClient
 
 EXIT = {"clean": output.OK, "found": output.REFUTED, "incomplete": output.UNDECIDED}
 _SYSTEMS = 20  # on a terminal
+_SAID_S = 2.0  # a pause that somebody who waits would like to know about
+_T = TypeVar("_T")
 
 
 @click.command("audit")
@@ -98,25 +102,18 @@ def command(
     evidence for `attest verify`; 5 not anchored.
     """  # fmt: skip
     if html is not None:
-        refuse_existing(html)
-    try:
-        encoded = read_file(policy_file, 1 << 20)
-        policy = Policy.parse(encoded)
-        since = None if since_file is None else SignedCheckpoint.parse(read_file(since_file, 1 << 20))
-        others = [SignedCheckpoint.parse(read_file(path, 1 << 20)) for path in checkpoints]
-    except Malformed as error:
-        raise click.UsageError(f"{error.code}: {error.message}") from None
-    except OSError as error:
-        raise click.UsageError(f"{error.strerror}: {error.filename}") from None
-    if system is not None and holder is None:
-        raise click.UsageError("--system wants --holder")
+        _check_target(html)
+    encoded, policy = _parsed(policy_file, Policy.parse)
+    since = None if since_file is None else _parsed(since_file, SignedCheckpoint.parse)[1]
+    others = [_parsed(path, SignedCheckpoint.parse)[1] for path in checkpoints]
+    _check_scope(holder, system)
     if holder is not None and (mirror is not None or state is not None or others):
         raise click.UsageError("--holder looks at one head: it goes without --state, --mirror and --checkpoint")
     if since is not None and (holder is not None or mirror is not None or state is not None):
         raise click.UsageError("--since goes without --state, --mirror and --holder")
     live = place.startswith(("http://", "https://"))
     with _source(place, policy, live=live) as source, output.bars() as watch:
-        order = Order(policy, place, int(time.time()), others, live, workers, again, watch)
+        order = Order(policy, place, int(time.time()), others, live, workers, again, watch, despite_disk=True)
         if mirror is not None:
             source = Mirror(source, mirror)
         if holder is not None:
@@ -130,23 +127,72 @@ def command(
                 report = audit(source, order, memory, evidence or memory.evidence)
     report.auditor = auditor
     report.trust = Trust.of(policy, policy_file.name, encoded)
-    if html is not None:
-        write_new(html, page(report).encode(), mode=0o644)
     if as_json:
         output.json(report.shown())
     else:
         explain(report)
-    return EXIT[report.outcome]
+    if html is not None:
+        _write_page(html, report)
+    for each in report.troubles:
+        output.say(f"trouble: {each}")
+    return EXIT[report.outcome] or (output.UNDECIDED if report.troubles else output.OK)
+
+
+def _parsed(path: Path, parse: Callable[[bytes], _T]) -> tuple[bytes, _T]:
+    """Read what an option names; return its bytes, too."""
+    try:
+        encoded = read_file(path, 1 << 20)
+        return encoded, parse(encoded)
+    except AttestError as error:
+        raise click.UsageError(f"{path}: {error.code}: {error.message}") from None
+    except OSError as error:
+        raise click.UsageError(f"{error.strerror}: {error.filename}") from None
+
+
+def _write_page(target: Path, report: Report) -> None:
+    """Write the page; a full disk must not swallow what was printed before."""
+    try:
+        write_new(target, page(report).encode(), mode=0o644)
+    except OSError as error:
+        report.troubles.append(f"{target} could not be written: {error.strerror}")
+
+
+def _check_target(html: Path) -> None:
+    # As a conflict it would end with the code that says that something was found.
+    if html.exists():
+        raise click.UsageError(f"file/exists: {html} exists: name another file, or move this one away")
+    if not html.parent.is_dir():
+        raise click.UsageError(f"--html {html}: there is no directory {html.parent}")
+
+
+def _check_scope(holder: str | None, system: str | None) -> None:
+    if holder is not None and not is_party_id(holder):
+        raise click.UsageError(f"--holder {holder}: want a party's id, a lower-case host name: acme.example")
+    if system is not None and holder is None:
+        raise click.UsageError("--system wants --holder")
+    if system is not None and not is_system_id(system):
+        raise click.UsageError(f"--system {system}: want a system's id: customers")
 
 
 @contextmanager
 def _source(place: str, policy: Policy, *, live: bool) -> Iterator[Source]:
     if not live:
+        if "://" in place:
+            raise click.UsageError(f"{place}: want a URL that begins with http:// or https://, or a directory")
         yield DirectorySource(Path(place))
         return
     origins = {log.verifier.name for log in policy.logs}
     origin = next(iter(origins)) if len(origins) == 1 else None
-    with LogClient(place, None, origin=origin) as client:
+    said = False
+
+    def sleep(seconds: float) -> None:
+        nonlocal said
+        if seconds >= _SAID_S and not said:
+            said = True
+            output.say(f"{place} does not answer, or is busy: it is asked again for two minutes")
+        time.sleep(seconds)
+
+    with LogClient(place, None, origin=origin, sleep=sleep) as client:
         yield HttpSource(client)
 
 

@@ -83,8 +83,13 @@ def write_new(path: Path, content: bytes, *, mode: int) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         raise Conflict("file/exists", f"{path} exists", hint=_OTHER_FILE) from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        # Half a file would be in the way of the next attempt.
+        path.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def refuse_existing(path: Path) -> None:

@@ -339,5 +339,5 @@ def test_the_command_writes_the_page(tmp_path, capsys):
 
     with pytest.raises(SystemExit) as ended:
         main(command)
-    assert ended.value.code == 3
+    assert ended.value.code == 2
     assert "file/exists" in capsys.readouterr().err
