@@ -5,7 +5,6 @@ ATTEST_BENCH_ROWS=10000000 measures 10 M rows as well, which takes minutes to ma
 
 import json
 import os
-import resource
 import secrets
 import subprocess
 import sys
@@ -151,7 +150,7 @@ def measure(name: str, count: int, batch: int, per_epoch: int) -> Iterator[dict[
                 "peer": "only reading and hashing the same bytes",
                 "peer_value": rows / bare,
                 "note": f"{first['cpu'] / rows * 1e6:.1f} µs of processor a row, {PROCESSES} processes,"
-                f" {first['megabytes']:,.0f} MB at most",
+                f" {first['mebibytes']:,.0f} MiB at most",
             }
             more = log.fill(DAY, DAY // 10, 10)
             log.publish()
@@ -187,15 +186,23 @@ def main(place: Path, state: Path) -> None:
     """Audit, and say how it went."""
     order = Order(Policy.parse((place / "policy").read_bytes()), str(place), 0, live=False)
     start = time.perf_counter()
-    with Memory.open(state) as memory:
-        report = audit(DirectorySource(place), order, memory, None)
-    seconds = time.perf_counter() - start
-    # VmHWM is our own; what getrusage says of ourselves includes our parent's.
-    own = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 * (PROCESSES - 1)
+    # The audit would start its workers itself; here they are left until they have been asked.
+    with parallel(PROCESSES):
+        with Memory.open(state) as memory:
+            report = audit(DirectorySource(place), order, memory, None)
+        seconds = time.perf_counter() - start
+        mebibytes = highest()
     cpu = sum(os.times()[:4])
-    outcome = {"outcome": report.outcome, "seconds": seconds, "cpu": cpu, "megabytes": own + workers}
+    outcome = {"outcome": report.outcome, "seconds": seconds, "cpu": cpu, "mebibytes": mebibytes}
     print(json.dumps(outcome))
+
+
+def highest() -> float:
+    """Return the most memory, in MiB, that this process and its workers had, each at its own time."""
+    # Not from getrusage: what it says of a process begins with what the parent had when it was started.
+    workers = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    statuses = [Path(f"/proc/{process}/status").read_text() for process in ("self", *workers)]
+    return sum(int(status.split("VmHWM:")[1].split()[0]) for status in statuses) / 1024
 
 
 if __name__ == "__main__":
