@@ -44,6 +44,7 @@ MAX_PROOF_DEPTH = 255
 
 _PROVE_CHUNK = 1 << 13  # keys proven at a time
 _ROOMY = 2  # levels more in the heap of a roomy map
+_LARGE = 20  # the depth of a roomy heap from which on it is one level more: a node takes 33 bytes, a hash a row less
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -368,7 +369,7 @@ class StateMap:
             runs[-1] = runs[-1].merge(newer)
         rows = self._rows.merge(runs[0])
         compact = self._with(rows, heap, (), self.generation + 1)
-        return compact if len(rows) < 6 << heap.depth - _ROOMY * self._roomy else compact._deepened()
+        return compact if len(rows) < _most(heap.depth, self._roomy) else compact._deepened()
 
     def _deepened(self) -> "StateMap":
         """Return the same version with a level more. Changes hash its nodes when they touch them, so nobody waits."""
@@ -401,5 +402,12 @@ def _overlay_limit(size: int, roomy: bool) -> int:
 
 
 def heap_depth(size: int, roomy: bool) -> int:
-    """Return the depth at which a map of `size` keys has two to four keys in a bucket; half as many in a roomy one."""
-    return max(1, (size // 2).bit_length() - 1) + _ROOMY * roomy
+    """Return the depth at which a map of `size` keys has two to four keys in a bucket; in a roomy one, fewer."""
+    depth = max(1, (size // 2).bit_length() - 1)
+    return max(min(depth + _ROOMY, _LARGE), depth + 1) if roomy else depth
+
+
+def _most(depth: int, roomy: bool) -> int:
+    """Return with how many keys a heap of some depth gets a level more."""
+    more = _ROOMY if depth < _LARGE else 1
+    return 6 << depth - more * roomy

@@ -269,6 +269,31 @@ def test_a_heap_grows_without_hashing_what_nobody_touched():
     check_delta(states.plan(changes), model, {**model, **changes})
 
 
+def test_a_large_roomy_map_has_at_most_two_nodes_a_key(monkeypatch):
+    """From some depth on a roomy heap grows one level later, whether it is grown or made at once; roots stay right."""
+    monkeypatch.setattr(statemap, "_LARGE", 7)
+    model: dict[bytes, bytes] = {}
+    fresh = stream("large")
+    states = StateMap.empty(roomy=True)
+    depths = []
+    for step in range(40):
+        changes = {key: some_state(key, step) for key in itertools.islice(fresh, 20 + step)}
+        changes |= {key: some_state(key, step) for key in itertools.islice(model, 5)}
+        delta = states.plan(changes)
+        check_delta(delta, model, {**model, **changes})
+        states, model = states.apply(delta), {**model, **changes}
+        depths.append(states._heap.depth)
+
+    assert states.root == oracle.root_of_states(model)
+    assert depths[-1] > 7
+    assert len(states._heap.kinds) <= 2 * len(model)
+    check_version(states, model, [*list(model)[:20], *list(model)[-20:]])
+    at_once = StateMap.empty(roomy=True)
+    at_once = at_once.apply(at_once.plan(model))
+    assert at_once.root == states.root
+    assert len(at_once._heap.kinds) <= 2 * len(model)
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 7])
 def test_where_work_is_cut_into_pieces_makes_no_difference(monkeypatch, chunk):
     """Hashing, moving and proving in pieces of a few rows gives what doing it at once gives."""
