@@ -54,7 +54,7 @@ class Nodes:
         """Write the nodes that are here over those given."""
         at, found = _locate(self.ids, ids)
         at = at[found]
-        hashes[found], kinds[found] = self.hashes[at], self.kinds[at]
+        hashes[found], kinds[found] = np.take(self.hashes, at, axis=0), np.take(self.kinds, at)
 
 
 def _locate(ids: Indexes, wanted: Indexes) -> tuple[Indexes, Flags]:

@@ -90,7 +90,9 @@ class Rows:
 
     def take(self, rows: Indexes) -> Self:
         """Copy rows out, in the order given."""
-        return type(self)(self.prefix[rows], self.rest[rows], self.states[rows], self.leaves[rows])
+        # `take` is two to three times as fast as an index.
+        rest, states, leaves = (np.take(column, rows, axis=0) for column in (self.rest, self.states, self.leaves))
+        return type(self)(np.take(self.prefix, rows), rest, states, leaves)
 
     def with_leaves(self, leaves: Bytes) -> Self:
         """Return the same rows with their leaf hashes."""
@@ -130,8 +132,7 @@ def to_bytes_array(values: Sequence[bytes], size: int) -> Bytes:
 
 def to_bytes_list(rows: Bytes) -> list[Hash]:
     """Return the rows as byte strings."""
-    words = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()
-    return cast(list[Hash], words.tolist())
+    return cast(list[Hash], _whole(rows).tolist())
 
 
 def split_keys(keys: Bytes) -> tuple[Prefixes, Bytes]:
@@ -156,6 +157,12 @@ def merged_positions(at: Indexes, fresh: Flags) -> Indexes:
 def splice(old: NDArray[Any], at: Indexes, new: NDArray[Any]) -> NDArray[Any]:
     """Insert `new[i]` in front of `old[at[i]]`; `at` ascends."""
     out = np.empty((len(old) + len(new), *old.shape[1:]), old.dtype)
+    if out.size:
+        _splice(_whole(old), at, _whole(new), _whole(out))
+    return out
+
+
+def _splice(old: NDArray[Any], at: Indexes, new: NDArray[Any], out: NDArray[Any]) -> None:
     done = 0
     for start in range(0, max(len(old), 1), _CHUNK):
         stop = min(start + _CHUNK, len(old))
@@ -167,4 +174,10 @@ def splice(old: NDArray[Any], at: Indexes, new: NDArray[Any]) -> NDArray[Any]:
         part[holes] = new[done:upto]
         part[kept] = old[start:stop]
         done = upto
-    return out
+
+
+def _whole(rows: NDArray[Any]) -> NDArray[Any]:
+    """View each row as one value: NumPy moves it at once, in half the time, and not byte by byte."""
+    if rows.ndim == 1:
+        return rows
+    return np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1]))).ravel()

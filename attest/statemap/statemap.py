@@ -175,7 +175,8 @@ class StateMap:
         if not keys:
             return found
         prefix, rest = split_keys(to_bytes_array(keys, 32))
-        missing = np.arange(len(keys))
+        # In order: to search here and there in a large map takes five times as long.
+        missing = np.argsort(prefix)
         for rows in (*(layer.rows for layer in reversed(self._layers)), self._rows):
             at, here = rows.locate(prefix[missing], rest[missing])
             states = to_bytes_list(rows.states[at[here]])
@@ -255,7 +256,7 @@ class StateMap:
 
     def _nodes(self, ids: Indexes) -> tuple[Bytes, Bytes]:
         """Return the hashes and kinds of some nodes of the heap."""
-        hashes, kinds = self._heap.hashes[ids], self._heap.kinds[ids]
+        hashes, kinds = np.take(self._heap.hashes, ids, axis=0), np.take(self._heap.kinds, ids)
         for layer in self._layers:
             layer.nodes.override(ids, hashes, kinds)
         unknown = np.flatnonzero(kinds == UNKNOWN)
