@@ -37,8 +37,13 @@ def wire(case: Case) -> dict[str, Any]:
 
 def theirs(cases: list[Case]) -> list[dict[str, Any]]:
     """Return what JavaScript, under Node, says of them."""
-    lines = "".join(json.dumps(wire(case)) + "\n" for case in cases)
-    done = subprocess.run([NODE, PROGRAM], input=lines, capture_output=True, text=True, check=False)
+    return answers([wire(case) for case in cases])
+
+
+def answers(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what the program answers, line by line."""
+    asked = "".join(json.dumps(line) + "\n" for line in lines)
+    done = subprocess.run([NODE, PROGRAM], input=asked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -2,9 +2,16 @@
 //
 //     {"question": {"policy", "state_policy", "holder", "locators", "expect", "level", "max_age", "now"},
 //      "bundle": base64, "keepsake": base64 | null}
+//
+// or a transition proof, and where its checker stands:
+//
+//     {"transition": hex, "genesis": entry 0 in hex | null, "size", "root": hex, "previous": hex | null,
+//      "rows": {root: row file in hex}}
 
-import { parseBase64 } from "./encoding.js";
+import { hex, parseBase64, parseHex } from "./encoding.js";
 import { AttestError } from "./errors.js";
+import { Statement } from "./statement.js";
+import { verifyTransition } from "./transition.js";
 import { verdictJson, verify } from "./verify.js";
 
 /**
@@ -34,5 +41,30 @@ export function judgeLine(line) {
   } catch (error) {
     if (!(error instanceof AttestError)) throw error;
     return verdictJson({ outcome: "usage", code: error.code, reason: error.message });
+  }
+}
+
+/**
+ * Return where the checker stands behind an epoch, `{"size", "root": hex}`, or why it is refused, `{"code"}`.
+ * @param {string} line
+ */
+export function followLine(line) {
+  const { genesis, previous, root, rows, size, transition } = JSON.parse(line);
+  const anchor = {
+    genesis: genesis === null ? null : new Statement(parseHex(genesis)).payload,
+    size,
+    root: parseHex(root),
+    previous: previous === null ? null : parseHex(previous),
+  };
+  try {
+    const files = new Map(Object.entries(rows));
+    const stands = verifyTransition(parseHex(transition), anchor, (/** @type {Uint8Array} */ named) => {
+      const file = files.get(hex(named));
+      return file === undefined ? null : parseHex(file);
+    });
+    return JSON.stringify({ size: stands.size, root: hex(stands.root) });
+  } catch (error) {
+    if (!(error instanceof AttestError)) throw error;
+    return JSON.stringify({ code: error.code });
   }
 }

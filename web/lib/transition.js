@@ -94,14 +94,17 @@ const proofShape = record({
 export function verifyTransition(encoded, anchor, rows) {
   const proof = read(proofShape, decode(encoded), "transition/format", "a transition proof");
   const draft = new Draft(proof, anchor, rows);
-  const statements = proof.entries.map((entry) => new Statement(entry));
-  const isEpoch = statements.map(({ payload }) => payload.kind === "epoch/1");
-  if (isEpoch.indexOf(true) !== statements.length - 1) {
-    throw malformed("transition/entries", "want the epoch/1 of this epoch at the end, and no other");
-  }
   draft.start();
-  const last = statements.length - 1;
-  statements.slice(0, last).forEach((statement, i) => judge(statement, proof.size + i, draft));
+  const last = proof.entries.length - 1;
+  // Each is read in its turn: behind a rule set that is not known here, nothing is refuted.
+  const statements = proof.entries.map((entry, i) => {
+    const statement = new Statement(entry);
+    if ((statement.payload.kind === "epoch/1") !== (i === last)) {
+      throw malformed("transition/entries", "want the epoch/1 of this epoch at the end, and no other");
+    }
+    if (i < last) judge(statement, proof.size + i, draft);
+    return statement;
+  });
   const commits = draft.commit();
   try {
     judge(statements[last], proof.size + last, { ...viewOf(draft), topRoot: () => commits.root });
@@ -144,7 +147,7 @@ function viewOf(draft) {
  * @property {Uint8Array | null} oldHead bound by the map above @property {Uint8Array | null} oldDescriptor
  * @property {Uint8Array | null} after as shown
  * @property {PrunedMap} map @property {Map<string, Uint8Array>} states those shown, by value in the map
- * @property {SystemHead | null} head @property {Descriptor | null} descriptor
+ * @property {SystemHead | null} head @property {Descriptor | null} descriptor as this epoch describes it, if it does
  * @property {Map<string, {key: Uint8Array, state: State}>} changes by key in hex
  */
 
@@ -227,8 +230,6 @@ class Draft {
       throw refuted("transition/system-head", `the head of ${id} is not the committed one`);
     }
     const parsed = head === null ? null : parseSystemHead(head);
-    const isBound = descriptor === null || (parsed !== null && equal(parsed.descriptor, descriptorDigest(descriptor)));
-    if (!isBound) throw refuted("transition/descriptor", `the descriptor of ${id} is not the committed one`);
     const map = PrunedMap.parse(encoded);
     if (!equal(map.root(), parsed?.root ?? ZEROS)) throw wrongRoot(`the state map of ${id}`);
     if (shown.length % STATE_SIZE !== 0) throw malformed("transition/states", "not whole states");
@@ -246,7 +247,7 @@ class Draft {
       map,
       states,
       head: parsed,
-      descriptor: descriptor === null ? null : parseDescriptor(descriptor),
+      descriptor: null,
       changes: new Map(),
     };
   }
@@ -330,9 +331,13 @@ class Draft {
 
   /** @param {string} holder @param {string} id */
   descriptor(holder, id) {
-    const descriptor = this.find(holder, id)?.descriptor;
-    if (descriptor == null) throw malformed("transition/missing", `the descriptor of ${id} is not shown`);
-    return descriptor;
+    const { descriptor, head, oldDescriptor } = /** @type {System} */ (this.find(holder, id));
+    if (descriptor !== null) return descriptor;
+    if (oldDescriptor === null) throw malformed("transition/missing", `the descriptor of ${id} is not shown`);
+    if (head === null || !equal(head.descriptor, descriptorDigest(oldDescriptor))) {
+      throw refuted("transition/descriptor", `the descriptor of ${id} is not the committed one`);
+    }
+    return parseDescriptor(oldDescriptor);
   }
 
   /** @param {string} holder @param {Descriptor} descriptor @param {SystemHead} head */
