@@ -77,6 +77,9 @@ class Pages:
         env.globals.update(
             origin=node.origin,
             asset=self.assets.url,
+            modules={
+                name: self.assets.imported(name) for name in ("static/verify.js", "static/lookup.js", "static/entry.js")
+            },
             kinds=words.KINDS,
             system_kinds=words.SYSTEM_KINDS,
             roles=words.ROLES,
