@@ -11,6 +11,7 @@ from typing import Final
 
 from attest.audit.frame import verify_row
 from attest.audit.sampling import clopper_pearson, draw, most_wrong, tolerable_count
+from attest.audit.words import moment
 from attest.crypto import commitment, vrf
 from attest.encoding import parse_decimal, parse_hex, parse_utf8, sha256
 from attest.errors import AttestError, Malformed, Refuted, Untrusted
@@ -92,7 +93,14 @@ def parse_worksheet(encoded: bytes) -> list[Draw]:
     """
     if len(encoded) > MAX_WORKSHEET:
         raise Malformed("sample/worksheet", f"{len(encoded)} bytes, at most {MAX_WORKSHEET} are read")
-    lines = csv.reader(io.StringIO(parse_utf8(encoded).removeprefix("\ufeff"), newline=""), strict=True)
+    try:
+        text = parse_utf8(encoded).removeprefix("\ufeff")
+    except Malformed as error:
+        hint = "in a spreadsheet, save it as `CSV UTF-8`"
+        raise Malformed("sample/worksheet", error.message, hint=hint) from None
+    # Spreadsheets separate cells by what their country does; no column has that in its name.
+    separator = next((each for each in ";\t" if text.startswith((COLUMNS[0] + each, f'"{COLUMNS[0]}"{each}'))), ",")
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     draws: list[Draw] = []
     try:
         if tuple(next(lines, ())) != COLUMNS:
@@ -103,11 +111,15 @@ def parse_worksheet(encoded: bytes) -> list[Draw]:
             for cell in cells:
                 _check_cell(cell, number)
             drawn, position, index, committed, locator, opening, inspected, note = cells
-            if parse_decimal(drawn) != number or inspected not in INSPECTED:
+            if drawn != str(number):
                 raise Malformed(
                     "sample/worksheet",
-                    f"draw {number}: want draws in order, and `inspected` empty, absent or present",
+                    f"line {number + 1} is not draw {number}: want every draw once, in the order drawn",
+                    hint="sort by the first column, and add or remove no line",
                 )
+            inspected = inspected.strip(" ").lower()  # people type
+            if inspected not in INSPECTED:
+                raise Malformed("sample/worksheet", f"draw {number}: want absent, present or nothing in `inspected`")
             row = _hidden(index) + _hidden(committed)
             draws.append(Draw(number, parse_decimal(position), row, locator, _hidden(opening), inspected, note))
     except csv.Error as error:
@@ -131,7 +143,8 @@ def _check_cell(cell: str, number: int) -> None:
     if cell.startswith(_FORMULA) or len(cell) > MAX_CELL or not cell.isprintable():
         raise Malformed(
             "sample/worksheet",
-            f"draw {number}: a cell that begins as a formula does, has control characters or is too long",
+            f"draw {number}: a cell that begins as a formula does ({' '.join(_FORMULA[:4])}), has line breaks or other"
+            f" control characters, or more than {MAX_CELL} of any",
         )
 
 
@@ -356,7 +369,7 @@ def assess(plan: Plan, outcomes: Sequence[str]) -> Assessment:
     sentence = (
         f"Of {frame}, {plan.size} were drawn at checkpoint {checkpoint.size} of log {checkpoint.origin} and {failures}"
         f" failed: with {_percent(plan.confidence_ppm)} confidence at most {limit} ({100 * limit / plan.count:.3g} %)"
-        f" {wrong}{noticed}; {verdict} that fewer than {too_many} ({_percent(plan.tolerable_ppm)}) do."
+        f" {wrong}{noticed}; {verdict} that they are fewer than {too_many} ({_percent(plan.tolerable_ppm)})."
     )
     limits = (
         f"anything about a copy that is not in {plan.system}, or about rows that were not in what was drawn from",
@@ -414,9 +427,11 @@ def standing(plan: Plan, beacon: Beacon, policy: Policy | None) -> Standing:
             "that the value is what the beacon said in that round, and when: the plan does not know its rounds"
         )
     else:
-        checked.append(f"the value is the SHA-256 of its signature; the chain's parameters put the round at {due}")
+        checked.append(
+            f"the value is the SHA-256 of its signature; the chain's parameters put the round at {moment(due)}"
+        )
         claimed.append("that the signature is the chain's: a drand client checks it")
-        checked.append(f"the plan says it was made at {plan.made_at}, before the round")
+        checked.append(f"the plan says it was made at {moment(plan.made_at)}, before the round")
     if policy is None:
         claimed.append("that the checkpoint is the log's: no policy was given")
         return Standing(tuple(checked), tuple(claimed))
@@ -424,7 +439,8 @@ def standing(plan: Plan, beacon: Beacon, policy: Policy | None) -> Standing:
     if not weighed.logs:
         raise Untrusted("checkpoint/unpinned", "the policy pins no log key")
     if due is not None and weighed.quorum and weighed.existed_by is not None and weighed.existed_by < due:
-        checked.append(f"the checkpoint is the log's, and witnesses saw it by {weighed.existed_by}, before the round")
+        seen = moment(weighed.existed_by)
+        checked.append(f"the checkpoint is the log's, and witnesses saw it by {seen}, before the round")
     else:
         checked.append("the checkpoint is the log's")
         claimed.append("that the checkpoint was there before the round: no quorum of witnesses shows it")

@@ -280,8 +280,10 @@ def draw(
     target.mkdir(mode=0o700)
     write_new(target / _WORKSHEET, samples.encode_worksheet(draws), mode=0o600)
     output.line("worksheet", target / _WORKSHEET, len(draws))
-    if made.direction == "forward":
+    if frame_file is not None:
         output.say("it has locators: personal data. Give it to nobody who need not see them")
+    elif made.direction == "forward":
+        output.say("without --frame it has positions alone; the one to be answered is drawn by whoever has the frame")
 
 
 def _drawn_rows(ctx: click.Context, made: Plan, log: str, wanted: list[int]) -> Population:
@@ -340,6 +342,7 @@ def answer(
     for each in draws:
         target = folder / samples.answer_name(made, each)
         if target.exists():
+            output.line("answered", each.number, target)
             continue
         try:
             if not each.locator:
@@ -462,8 +465,12 @@ def sign(
 @_POLICY
 def verify(result_file: Path, public: str, policy_file: Path) -> int:
     """Check a signed result offline: who signed it, the draw, the count, the bound; and say what it supports."""
+    try:
+        key = parse_hex(public, keys.ED25519_PUBLIC)
+    except Malformed as error:
+        raise click.UsageError(f"--key: {error.message}: it is what `attest sample key` prints last") from None
     result = Result.parse(read_file(result_file, MAX_RESULT))
-    result.verify_signature(parse_hex(public, keys.ED25519_PUBLIC))
+    result.verify_signature(key)
     found = samples.recount(result)
     for outcome in sorted({answer.outcome for answer in result.answers}):
         output.line("draws", outcome, sum(answer.outcome == outcome for answer in result.answers))

@@ -91,6 +91,12 @@ def _is_entries(encoded: bytes, path: Path) -> bool:
     return encoded[2:4] == b"\xd2\x84" or (_in("tile")(encoded, path) and "entries" in path.absolute().parts)
 
 
+def _is_worksheet(encoded: bytes, _: Path) -> bool:
+    # As a spreadsheet writes it, too.
+    words = encoded[:64].removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").replace(b";", b",").replace(b"\t", b",")
+    return words.startswith(b"draw,position,")
+
+
 def _is_rows(encoded: bytes, _: Path) -> bool:
     indexes = [encoded[at : at + 32] for at in range(0, min(len(encoded), 64 * ROW), ROW)]
     return bool(encoded) and len(encoded) % ROW == 0 and indexes == sorted(set(indexes))
@@ -405,10 +411,7 @@ _KINDS: tuple[tuple[Callable[[bytes, Path], bool], Callable[[bytes], tuple[str, 
     (_has_format(samples.PLAN), _plan),
     (_has_format(samples.BEACON), _beacon),
     (lambda encoded, _: encoded.startswith(b"attest-frame/1 "), _frame),
-    (
-        lambda encoded, _: encoded.removeprefix(b"\xef\xbb\xbf").startswith((b"draw,position,", b"draw;position;")),
-        _worksheet,
-    ),
+    (_is_worksheet, _worksheet),
     # Evidence holds checkpoints and statements of others, so it is asked for before them.
     (lambda encoded, _: encoded[:1] >= b"\xa0" and is_evidence(encoded), _evidence),
     (lambda encoded, _: encoded[:1] >= b"\xa0" and _HOLDER in encoded[: 1 << 20], _party_proof),
