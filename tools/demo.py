@@ -312,7 +312,12 @@ def finish(url: str, seconds: float, *, stay: bool) -> None:
         flush=True,
     )
     if stay:
-        print("Stop the services with: .venv/bin/python tools/demo.py --stop\n", flush=True)
+        print(
+            f"In a browser: {url}/ shows the log. Drop riner.keepsake on {url}/lookup,\n"
+            f"riner.certificate on {url}/verify.\n"
+            "Stop the services with: .venv/bin/python tools/demo.py --stop\n",
+            flush=True,
+        )
 
 
 # --- doing it ---
