@@ -1,20 +1,53 @@
 """A large log in little time: real statements through the real sequencer, queued in bulk instead of over HTTP."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, Self
 
 import sqlalchemy as sa
 
+from attest.crypto.keys import thumbprint
+from attest.encoding import encode_cbor
 from attest.formats.rows import RowFile
-from attest.formats.statement import Descriptor, Hold, Statement, Tombstone, issuer_of, sign_statement
+from attest.formats.statement import (
+    ALG_ED25519,
+    CONTENT_TYPE,
+    TYP,
+    Descriptor,
+    Hold,
+    Statement,
+    Tombstone,
+    issuer_of,
+    payload_map,
+    sign_statement,
+)
+from attest.merkle.tree import leaf_hash
 from attest.store.db import queue
 from attest.store.history import rows_name
 from attest.store.queue import PENDING, party_of
 from tests.world import Holder, World, descriptor, random_rows
 
 BATCH = 4096  # statements in one epoch
+ROUNDS = 5  # how often each system is touched
+
+
+class Entry(NamedTuple):
+    """A statement as the queue has it."""
+
+    entry: bytes
+    issuer: str  # party id
+    stream: str
+    seq: int
+    kind: str
+    rows_root: bytes | None
+    row_count: int | None
+
+    @classmethod
+    def of(cls, statement: Statement) -> Self:
+        """Take a statement that names no rows."""
+        kind = statement.payload.KIND
+        return cls(statement.entry, party_of(statement), statement.stream, statement.seq, kind, None, None)
 
 
 def big_world(directory: Path, holders: int, entries: int, *, rows: int = 3, systems: int = 5) -> World:
@@ -26,7 +59,7 @@ def big_world(directory: Path, holders: int, entries: int, *, rows: int = 3, sys
     world = World(directory, epoch_statements=BATCH, pending_party=1 << 30, promise_s=1 << 30)
     companies = [Holder(f"company-{n:04}.example", world.clock) for n in range(holders)]
     _queue(world, _admissions(world, companies))
-    _queue(world, (company.systems(*_systems(n, systems)) for n, company in enumerate(companies)))
+    _queue(world, (Entry.of(company.systems(*_systems(n, systems))) for n, company in enumerate(companies)))
     each = -(-entries // (holders * systems))  # statements of one system
     files = [RowFile.build(random_rows(rows)) for _ in range(each)]
     public = world.node._public
@@ -47,58 +80,77 @@ def _systems(company: int, count: int) -> Sequence[Descriptor]:
     )
 
 
-def _admissions(world: World, companies: Sequence[Holder]) -> Iterator[Statement]:
+def _admissions(world: World, companies: Sequence[Holder]) -> Iterator[Entry]:
     node = world.node
     head = node.view.draft.party(node.origin)
     assert head is not None
     for seq, company in enumerate(companies, head.own):
         party = company.join_request().party("operator", int(world.clock()))
-        yield sign_statement(
-            node._keys.statements, party, issuer=issuer_of(node.origin), stream=issuer_of(node.origin),
-            audience=node.origin, issued_at=int(world.clock()), seq=seq, about=company.id,
+        issuer = issuer_of(node.origin)
+        yield Entry.of(
+            sign_statement(
+                node._keys.statements, party, issuer=issuer, stream=issuer, audience=node.origin,
+                issued_at=int(world.clock()), seq=seq, about=company.id,
+            )
         )  # fmt: skip
 
 
-def _statements(companies: Sequence[Holder], systems: int, files: Sequence[RowFile]) -> Iterator[Statement]:
-    """Hold file after file, and erase every third one again, in all systems side by side."""
+def _statements(companies: Sequence[Holder], systems: int, files: Sequence[RowFile]) -> Iterator[Entry]:
+    """Hold file after file and erase every third, a few at a time in each system, one system after the other."""
+    script: list[tuple[bool, int, bytes]] = []  # whether it is erased, how many rows, their root
     held: list[RowFile] = []
     fresh = iter(files)
     for turn in range(len(files)):
-        erased = held.pop(0) if turn % 3 == 2 else None
-        file = erased or next(fresh)
+        erased = turn % 3 == 2
+        file = held.pop(0) if erased else next(fresh)
+        if not erased:
+            held.append(file)
+        script.append((erased, len(file), file.root()))
+    step = -(-len(script) // ROUNDS)
+    for start in range(0, len(script), step):
         for number, company in enumerate(companies):
             for each in _systems(number, systems):
-                yield company.hold(each.id, file) if erased is None else company.erase(each.id, file)
-        if erased is None:
-            held.append(file)
+                yield from _signed(company, each.id, script[start : start + step])
 
 
-def _queue(world: World, statements: Iterator[Statement]) -> None:
+def _signed(company: Holder, system: str, script: Sequence[tuple[bool, int, bytes]]) -> Iterator[Entry]:
+    """Sign as `sign_statement` does, which also parses what it made, and makes each header anew."""
+    now = int(company.clock())
+    claims = {1: company.issuer, 2: system, 3: company.origin, 6: now}
+    header = encode_cbor({1: ALG_ED25519, 3: CONTENT_TYPE, 4: thumbprint(company.key.public), 15: claims, 16: TYP})
+    for erased, count, root in script:
+        seq = company.seqs.get(system, 0)
+        company.seqs[system] = seq + 1
+        payload = (
+            Tombstone(count, root, now, "logical_delete", "none", "gdpr:17(1)(d)")
+            if erased
+            else Hold(count, root, "collected")
+        )
+        body = encode_cbor(payload_map(payload, seq, None, ()))
+        signature = company.key.sign(encode_cbor(["Signature1", header, b"", body]))
+        entry = b"\xd2" + encode_cbor([header, {}, body, signature])
+        yield Entry(entry, company.id, system, seq, payload.KIND, root, count)
+
+
+def _queue(world: World, statements: Iterable[Entry]) -> None:
     """Queue statements as the service does once nothing is missing, and let them be sequenced."""
-    node = world.node
-    while batch := list(islice(statements, BATCH)):
+    node, waiting = world.node, iter(statements)
+    while batch := list(islice(waiting, BATCH)):
         now = int(world.clock())
+        rows = [
+            {
+                **each._asdict(),
+                "leaf": leaf_hash(each.entry),
+                "state": PENDING,
+                "received": now,
+                "promise": b"none",
+                "promise_by": now + (1 << 30),
+            }
+            for each in batch
+        ]
         with node._db.write() as transaction:
-            transaction.execute(sa.insert(queue), [_row(each, now) for each in batch])
+            transaction.execute(sa.insert(queue), rows)
         world.step(3600)
     with node._db.read() as transaction:
         refused = transaction.execute(sa.select(queue.c.refused_message)).first()
     assert refused is None, refused
-
-
-def _row(statement: Statement, now: int) -> dict[str, Any]:
-    rows = statement.payload if isinstance(statement.payload, Hold | Tombstone) else None
-    return {
-        "leaf": statement.leaf,
-        "entry": statement.entry,
-        "issuer": party_of(statement),
-        "stream": statement.stream,
-        "seq": statement.seq,
-        "kind": statement.payload.KIND,
-        "rows_root": None if rows is None else rows.root,
-        "row_count": None if rows is None else rows.count,
-        "state": PENDING,
-        "received": now,
-        "promise": b"none",
-        "promise_by": now + (1 << 30),
-    }
