@@ -39,7 +39,7 @@ from attest.merkle.tiles import TileBuilder
 from attest.merkle.tree import leaf_hashes
 from attest.served import Asked, ServedTree
 from attest.statemap import HashedRows, parallel
-from attest.store.kept import keep
+from attest.store.kept import keep, kept
 
 MAX_EPOCH: Final = 1 << 20  # entries
 _SAVE_S: Final = 120.0  # between two states that are saved
@@ -85,7 +85,7 @@ def audit(source: Source, order: Order, memory: Memory | None, evidence: Path | 
     """
     counted = Counted(source)
     started = time.monotonic()
-    work = Audit(counted, order, memory, source if isinstance(source, Mirror) else None)
+    work = Audit(counted, order, memory, source if isinstance(source, Mirror) else None, evidence)
     report = work.report
     with contextlib.closing(work), uncollected(), parallel(min(_PROCESSES, len(os.sched_getaffinity(0)))):
         try:
@@ -147,8 +147,7 @@ def contradiction(
         shown: proves an entry.
         epoch: the last one before the first of the two statements.
     """
-    positions = (suspicion.first, suspicion.second)
-    statements = [shown(position) for position in positions]
+    statements = [shown(position) for position in (suspicion.first, suspicion.second)]
     proofs, keys = [], []
     for each in statements:
         statement = Statement.parse(each.entry)
@@ -163,14 +162,35 @@ def contradiction(
     refusal = exhibit.look(signed, suspicion.code).refusal
     if refusal.code == "none":
         return None
+    return _contradicts(suspicion, Evidence(signed, refusal.code, refusal.message, exhibit))
+
+
+def known_contradiction(suspicion: Suspicion, origin: str, policy: Policy, directory: Path | None) -> Finding | None:
+    """Find evidence of it that was kept before: to make it again, row files are read that are not new."""
+    if directory is None:
+        return None
+    for evidence in kept(directory, origin, suspicion.code):
+        exhibit = evidence.exhibit
+        if (
+            isinstance(exhibit, Contradiction)
+            and tuple(each.position for each in exhibit.statements) == (suspicion.first, suspicion.second)
+            and exhibit.rows[0].index == suspicion.index
+        ):
+            with contextlib.suppress(AttestError):
+                evidence.check(policy)
+                return _contradicts(suspicion, evidence)
+    return None
+
+
+def _contradicts(suspicion: Suspicion, evidence: Evidence) -> Finding:
     return Finding(
         suspicion.code,
         "contradiction",
-        refusal.message + (f" ({suspicion.count} such rows)" if suspicion.count > 1 else ""),
-        positions,
+        evidence.message + (f" ({suspicion.count} such rows)" if suspicion.count > 1 else ""),
+        (suspicion.first, suspicion.second),
         suspicion.party,
         suspicion.system,
-        evidence=Evidence(signed, refusal.code, refusal.message, exhibit),
+        evidence=evidence,
     )
 
 
@@ -201,8 +221,11 @@ class Stop(Exception):
 class Audit:
     """One run."""
 
-    def __init__(self, source: Source, order: Order, memory: Memory | None, mirror: Mirror | None) -> None:
+    def __init__(
+        self, source: Source, order: Order, memory: Memory | None, mirror: Mirror | None, kept: Path | None = None
+    ) -> None:
         self._mirror = mirror
+        self._kept = kept
         self._source = source
         self._order = order
         self._memory = memory
@@ -621,8 +644,11 @@ class Audit:
             if error.code != "none":
                 exhibit = Silence(tree.shown(0), tree.shown(self._whole.size - 1), self._order.now)
                 self._find(error, "fault", exhibit, (self._whole.size - 1,))
-        facts = self._progress.facts
+        facts, order = self._progress.facts, self._order
         for suspicion in facts.suspicions:
+            if (again := known_contradiction(suspicion, self._whole.origin, order.policy, self._kept)) is not None:
+                report.findings.append(again)
+                continue
             before = facts.epoch_before(suspicion.first)
             shown = None if before is None else tree.shown(before)
             found = contradiction(self._signed, self._log, facts, suspicion, tree.shown, shown)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from attest.audit.audit import Order, audit
+from attest.audit.memory import Memory
 from attest.audit.page import page
 from attest.audit.since import audit_since
 from attest.audit.source import DirectorySource
@@ -112,3 +113,37 @@ def test_an_audit_since_a_checkpoint_claims_no_more_than_it_has_seen(tmp_path) -
     assert proven.endswith("if everything up to that one was right")
     assert any(f"checkpoint of {since.checkpoint.size} entries was right" in each for each in to_look_at(report))
     assert "no states were replayed" in page(report)
+
+
+class Counting(DirectorySource):
+    """Remembers what was read."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.paths: list[str] = []
+
+    def read(self, path: str, most: int) -> bytes | None:
+        """See `Source`."""
+        self.paths.append(path)
+        return super().read(path, most)
+
+
+@pytest.mark.parametrize("spoil", [False, True])
+def test_evidence_that_is_kept_is_not_made_again(tmp_path: Path, spoil: bool) -> None:
+    """An audit that goes on reads no row file for what was found before, unless what was kept of it has rotted."""
+    place = told(returned, tmp_path / "log")
+    order = Order(policy(), "here", START + 10 * DAY, live=False)
+    found = []
+    for turn in range(2):
+        with Memory.open(tmp_path / "state") as memory:
+            source = Counting(place)
+            report = audit(source, order, memory, memory.evidence)
+        [finding] = report.findings
+        assert finding.kept is not None
+        found.append((finding.code, finding.message, finding.entries, finding.kept_sha256))
+        read = [path for path in source.paths if path.startswith("rows/")]
+        assert bool(read) == (turn == 0 or spoil)
+        if spoil and turn == 0:
+            kept = Path(finding.kept)
+            kept.write_bytes(kept.read_bytes()[:-1])
+    assert found[0] == found[1]  # its file, too, is as it was
