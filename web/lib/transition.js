@@ -281,7 +281,7 @@ class Draft {
 
   log() {
     const head = this.genesis === null ? null : this.party(this.genesis.origin);
-    if (head === null || head.role !== "log") throw malformed("transition/party-head", "the log has no head");
+    if (head === null || head.role !== "log") throw refuted("transition/party-head", "the log has no head");
     return head;
   }
 

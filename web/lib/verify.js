@@ -642,7 +642,7 @@ class Verification {
       unproven = hold;
     }
     if (unproven !== null) {
-      throw unavailable("keepsake/hold", `the keepsake does not prove its hold in ${unproven.system}`);
+      throw refuted("keepsake/hold", `the keepsake does not prove its hold in ${unproven.system}`);
     }
   }
 
