@@ -559,9 +559,14 @@ class Verification {
   *checkSystems() {
     if (this.isOfOneRow()) return "not needed for this kind";
     const { systems } = this.bundle;
-    const ids = systems.map(({ head }) => systemNamed(head));
-    for (let i = 1; i < ids.length; i++) {
-      if (compareText(ids[i - 1], ids[i]) >= 0) throw malformed("systems/order", `system ${i} does not ascend`);
+    /** @type {string[]} */
+    const ids = [];
+    for (const { head } of systems) {
+      const id = systemNamed(head);
+      if (ids.length > 0 && compareText(ids[ids.length - 1], id) >= 0) {
+        throw malformed("systems/order", `system ${ids.length} does not ascend`);
+      }
+      ids.push(id);
     }
     const { count, root } = this.head.systems;
     if (systems.length !== count) {
