@@ -6,6 +6,7 @@ origin as the party is the whole log.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -107,30 +108,17 @@ class Counts:
         """
         if not systems or not times:
             return {}
-        at = _table("time", sa.BigInteger(), sorted(set(times)))
-        of = _table("system", sa.Text(), systems)
-        # The last epoch up to each time, and of each system the last row up to that epoch.
-        number = sa.select(epochs.c.number).where(epochs.c.time <= at.c.time).order_by(epochs.c.time.desc()).limit(1)
-        ends = sa.select(at.c.time, number.scalar_subquery().label("number")).cte("ends")
-        inner = counts.alias()
-        last = sa.select(sa.func.max(inner.c.epoch)).where(
-            inner.c.party == party, inner.c.system == of.c.system, inner.c.epoch <= ends.c.number
-        )
-        here = counts.c.party == party, counts.c.system == of.c.system
-        query = (
-            sa.select(of.c.system, ends.c.time.label("asked"), *_COUNT)
-            .select_from(sa.join(of, ends, sa.true()))
-            .join(counts, sa.and_(*here, counts.c.epoch == last.scalar_subquery()))
-            .join(epochs, epochs.c.number == counts.c.epoch)
-        )
+        moments = sorted(set(times))
+        values = {f"t{n}": time for n, time in enumerate(moments)} | {f"s{n}": name for n, name in enumerate(systems)}
+        query = _sampling(len(moments), len(systems))
         found: dict[tuple[str, int], Count] = {}
         with self._db.read() as transaction:
-            for system, asked, *rest in transaction.execute(query):
+            for system, asked, *rest in transaction.execute(query, {"party": party, **values}):
                 found[system, asked] = Count(*rest)
         return {system: [found.get((system, time)) for time in times] for system in systems}
 
     def active(self, origin: str, limit: int) -> list[Active]:
-        """Return the parties whose systems were touched last, newest first; from the last few hundred changes."""
+        """Return the parties whose systems were touched last, newest first; from the last changes."""
         query = (
             sa.select(counts.c.party, counts.c.epoch, epochs.c.time)
             .join_from(counts, epochs, epochs.c.number == counts.c.epoch)
@@ -145,14 +133,30 @@ class Counts:
         return list(found.values())[:limit]
 
 
-_LOOKED_AT: Final = 500
+_LOOKED_AT: Final = 200
 _COUNT: Final = (counts.c.epoch, epochs.c.time, epochs.c.size, counts.c.held, counts.c.erased, counts.c.reheld)
 
 
-def _table(column: str, of_type: "sa.types.TypeEngine[Any]", values: Sequence[Any]) -> sa.CTE:
-    # As a common table expression: SQLite has no names for the columns of other VALUES.
-    return (
-        sa.values(sa.column(column, of_type), name=column).data([(value,) for value in values]).cte(f"asked_{column}")
+@lru_cache(maxsize=64)
+def _sampling(times: int, systems: int) -> sa.TextClause:
+    """Return the query of `Counts.sampled` for so many of each. Written out: built, it took longer than to run."""
+    moments = ", ".join(f"(CAST(:t{n} AS BIGINT))" for n in range(times))
+    names = ", ".join(f"(CAST(:s{n} AS TEXT))" for n in range(systems))
+    return sa.text(
+        f"""
+        WITH asked(moment) AS (VALUES {moments}), named(name) AS (VALUES {names}), ends AS (
+            SELECT moment, (
+                SELECT number FROM epochs WHERE epochs.time <= moment ORDER BY epochs.time DESC LIMIT 1
+            ) AS number FROM asked
+        )
+        SELECT name, moment, counts.epoch, epochs.time, epochs.size, counts.held, counts.erased, counts.reheld
+        FROM named CROSS JOIN ends
+        JOIN counts ON counts.party = :party AND counts.system = name AND counts.epoch = (
+            SELECT MAX(up_to.epoch) FROM counts AS up_to
+            WHERE up_to.party = :party AND up_to.system = name AND up_to.epoch <= ends.number
+        )
+        JOIN epochs ON epochs.number = counts.epoch
+        """  # noqa: S608  # numbers only
     )
 
 

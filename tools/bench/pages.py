@@ -3,6 +3,7 @@
 A million entries take ten minutes to make; ATTEST_BENCH_ENTRIES says another number.
 """
 
+import logging
 import os
 import random
 import statistics
@@ -10,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from attest.api import create_app
 from tests.biglog import big_world
@@ -23,6 +26,7 @@ BROWSER = {"Accept": "text/html", "Accept-Encoding": "gzip"}
 
 def run() -> list[dict[str, Any]]:
     """Measure every page, each time of other companies, systems and statements."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as folder:
         world = big_world(Path(folder) / "log", HOLDERS, ENTRIES)
         try:
