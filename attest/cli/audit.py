@@ -17,7 +17,7 @@ from attest.audit.page import page
 from attest.audit.party import audit_party
 from attest.audit.since import audit_since
 from attest.audit.source import DirectorySource, HttpSource, Mirror, Source
-from attest.audit.words import moment
+from attest.audit.words import count, moment
 from attest.cli import output
 from attest.cli.verify import read_file, write_new
 from attest.errors import AttestError
@@ -209,10 +209,10 @@ def explain(report: Report) -> None:
         if finding.kept is not None:
             output.say(f"   evidence for everybody: {words.command(finding.kept, report)}")
     checked = report.checked
-    output.say(
-        f"checked: {checked['entries']} entries, {checked['epochs']} epochs, {checked['row_files']} row files with"
-        f" {checked['rows']} rows; {report.since} entries were checked before"
-    )
+    entries, epochs = count(checked["entries"], "entry", "entries"), count(checked["epochs"], "epoch")
+    files, rows = count(checked["row_files"], "row file"), count(checked["rows"], "row")
+    before = f"; {count(report.since, 'entry was', 'entries were')} checked before" if report.since else ""
+    output.say(f"checked: {entries}, {epochs}, {files} with {rows}{before}")
     if report.epoch_time is not None:
         output.say(f"as of epoch {report.epoch}, {moment(report.epoch_time)} by the log's own claim")
     if report.existed_by is not None:

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+_WIDE = 72  # columns: on less there is room for the numbers, or for a bar
+
 
 class _Rate(ProgressColumn):
     """How many a second."""
@@ -28,9 +30,18 @@ class _Rate(ProgressColumn):
 @contextmanager
 def drawn() -> Iterator[tuple[Progress, Callable[[str, int, int | None], None]]]:
     """Draw bars on stderr until the block ends; yields them, and what moves them."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
+    console = Console(stderr=True)
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    ]
+    if console.width >= _WIDE:
+        columns[1:1] = [BarColumn()]
+        columns[-1:-1] = [TimeElapsedColumn()]
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console) as progress:
 
         def show(what: str, done: int, total: int | None) -> None:
             if what not in tasks:

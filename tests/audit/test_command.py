@@ -1,5 +1,6 @@
 """`attest audit` where something is amiss on the auditor's own side: what was found is said all the same."""
 
+import io
 import json
 import resource
 from collections.abc import Callable, Iterator
@@ -7,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from attest.cli import main
+from attest.cli.bars import drawn
 from attest.cli.verify import write_new
 from attest.encoding import sha256
 from tests.audit.published import policy, publish
@@ -111,3 +114,25 @@ def test_half_a_file_is_not_left_behind(tmp_path: Path) -> None:
     with small_files(1000), pytest.raises(OSError, match=r"page\.html"):
         write_new(tmp_path / "page.html", bytes(100_000), mode=0o644)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_file_that_goes_on_is_said_to_be_longer(run: Run, tmp_path: Path) -> None:
+    """No more of it is read than shows that; how long it is nobody knows."""
+    rows = sorted((tmp_path / "log/public/rows").iterdir())[0]
+    want = rows.stat().st_size
+    rows.write_bytes(rows.read_bytes() * 100)
+    code, _, err = run()
+    assert code == 3
+    assert f"more than {want} bytes, want {want // 64} rows of 64" in err
+
+
+@pytest.mark.parametrize("width", [40, 120])
+def test_bars_show_their_numbers_on_any_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow one the bar goes, not the numbers."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    with drawn() as (progress, show):
+        show("entries", 123_456, 1_234_567)
+        text = io.StringIO()
+        Console(file=text, width=width).print(progress.get_renderable())
+    assert "123456/1234567" in text.getvalue()
+    assert ("━" in text.getvalue()) == (width == 120)

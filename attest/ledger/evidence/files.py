@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Self
 from attest.encoding import Hash
 from attest.errors import Malformed, Refuted
 from attest.formats.checkpoint import Checkpoint, SignedCheckpoint
-from attest.formats.rows import RowFile, rows_root
+from attest.formats.rows import ROW, RowFile, rows_root
 from attest.formats.statement import Hold, Statement, Tombstone
 from attest.ledger.evidence.exhibit import Shown, Sight, many_hashes, one_hash, shaped
 from attest.merkle.tiles import FULL, entries_path, parse_bundle, tile_path
@@ -157,6 +157,11 @@ def rows_wrong(position: int, payload: Hold | Tombstone, served: bytes | None) -
     except (Malformed, Refuted) as error:
         if rows_root(served) == payload.root:
             return Refuted("none", f"{name} is the one that is named, and the statement is wrong: {error.message}")
+        want = payload.count * ROW
+        if len(served) > want or len(served) % ROW:
+            # Of a longer one no more is read than shows that it is longer.
+            size = f"more than {want}" if len(served) > want else f"{len(served)}"
+            return Refuted("served/rows", f"{name} is another file: {size} bytes, want {payload.count} rows of {ROW}")
         return Refuted("served/rows", f"{name} is another file: {error.message}")
     return Refuted("none", f"{name} is right")
 
