@@ -431,9 +431,7 @@ def _retry_after(response: httpx.Response) -> float:
 def _good(response: httpx.Response) -> httpx.Response:
     if response.is_redirect:
         where = response.headers.get("Location", "nowhere")[:500]
-        raise Unavailable(
-            "log/answer", f"HTTP status {response.status_code}, a redirect to {where}", hint="is the URL right?"
-        )
+        raise Malformed("log/answer", f"HTTP status {response.status_code}, a redirect to {where}; is the URL right?")
     if response.status_code != 200:
         raise _problem(response.status_code, _json(response))
     return response
