@@ -3,7 +3,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { describe as describeEntry } from "../lib/describe.js";
 import { parseHex, utf8 } from "../lib/encoding.js";
 import { checkKeepsake, indexesOf, Keepsake, lookupBundle, lookupRequest } from "../lib/lookup.js";
 import { verify } from "../lib/verify.js";
@@ -74,13 +73,4 @@ test("a keepsake fits itself, and does not once a part is another's", () => {
     assert.throws(() => checkKeepsake({ ...keepsake, holds: [changed, ...rest] }), { code: "keepsake/hold" });
   }
   assert.throws(() => checkKeepsake({ ...keepsake, locator: "email:bob@example.org" }), { code: "vrf/mismatch" });
-});
-
-test("an entry is described by its fields", () => {
-  const { cases } = JSON.parse(readFileSync(new URL("../statements/good.json", FOLDER), "utf8"));
-  for (const c of cases) {
-    const said = describeEntry(Uint8Array.from(Buffer.from(c.entry, "hex")));
-    assert.deepEqual({ kind: said.kind, ...said.payload }, c.payload);
-    assert.deepEqual([said.leaf, said.entry_id, said.issuer, said.about], [c.leaf, c.entry_id, c.issuer, c.about]);
-  }
 });
