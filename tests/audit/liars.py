@@ -145,6 +145,13 @@ def rowed(make: Callable[[Log], bytes], rows: int | None = None) -> Callable[[Lo
     return entry
 
 
+def out_of_turn(log: Log) -> bytes:
+    """A hold that the rules refuse whatever its rows are, which nobody is shown."""
+    return log.encode(
+        {"kind": "hold/1", "count": 1, "root": bytes(32), "cause": "collected", "seq": 77}, ACME, stream="db"
+    )
+
+
 def early(log: Log) -> list[bytes]:
     """A key signs in the entry before the one that admits it."""
     other = log.copy()
@@ -530,6 +537,8 @@ LIARS: dict[str, Lie] = {
         "served/rows", spoiled(change(row_file, lambda found: found[64:128] + found[:64] + found[128:])), "served"
     ),
     "a row file of another statement": Lie("served/rows", spoiled(swap_rows), "served"),
+    # Nobody gets away with one lie by telling another beside it.
+    "a sequence number out of turn, its row file withheld": Lie("rule/seq", forced(out_of_turn)),
     "a row file withheld": Lie("served/rows-missing", spoiled(remove(row_file)), "word"),
     "an empty row file": Lie("served/rows-missing", spoiled(change(row_file, lambda _: b"")), "word"),
     # Rules broken inside of row files, by whoever signs the right root of the wrong rows.
