@@ -8,6 +8,7 @@ Spec: docs/spec/state.md#epochs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, TypeAlias
 
@@ -136,7 +137,13 @@ class Draft:
             file = None
             # The rules refuse a larger one, so nobody has to have it; and they check that this is the file named.
             if isinstance(payload, Hold | Tombstone) and payload.count <= self.limits.rows:
-                found = rows(payload.root)
+                try:
+                    found = rows(payload.root)
+                except Unavailable:
+                    # What the rules refuse whatever its rows are is refused: nobody hides it by withholding them.
+                    with suppress(Unavailable):
+                        self.add(statement)
+                    raise
                 file = found if isinstance(found, RowFile) else RowFile.parse(found)
             position = self.position
             effects = self.add(statement, file)

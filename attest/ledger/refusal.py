@@ -48,12 +48,12 @@ def replay_or_refuse(
 
 
 def _rows_of(entry: bytes, rows: Callable[[Hash], bytes | RowFile]) -> RowFile | None:
-    """Return the row file that a refused entry names; None if it names none that can be read."""
+    """Return the row file that a refused entry names; None if it names none that is there and can be read."""
     try:
         payload = Statement.parse(entry).payload
         if not isinstance(payload, Hold | Tombstone):
             return None
         found = rows(payload.root)
         return found if isinstance(found, RowFile) else RowFile.parse(found)
-    except Malformed:
+    except (Malformed, Unavailable):
         return None
