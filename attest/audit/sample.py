@@ -369,7 +369,7 @@ def assess(plan: Plan, outcomes: Sequence[str]) -> Assessment:
     sentence = (
         f"Of {frame}, {plan.size} were drawn at checkpoint {checkpoint.size} of log {checkpoint.origin} and {failures}"
         f" failed: with {_percent(plan.confidence_ppm)} confidence at most {limit} ({100 * limit / plan.count:.3g} %)"
-        f" {wrong}{noticed}; {verdict} that they are fewer than {too_many} ({_percent(plan.tolerable_ppm)})."
+        f" {wrong}{noticed}; {verdict} that fewer than {too_many} ({_percent(plan.tolerable_ppm)}) are wrong."
     )
     limits = (
         f"anything about a copy that is not in {plan.system}, or about rows that were not in what was drawn from",

@@ -487,7 +487,7 @@ def test_the_sentence_says_what_is_supported_and_what_is_not() -> None:
     plan = Plan.parse(json.dumps(slow.plan_of()).encode())
     good, bad = assess(plan, ["opened"] * 25), assess(plan, ["opened"] * 24 + ["unanswered"])
 
-    assert good.supported and "this supports that they are fewer than 10 (10 %)" in good.sentence
+    assert good.supported and "this supports that fewer than 10 (10 %) are wrong" in good.sentence
     assert "at most 9 (9 %) cannot be opened" in good.sentence
     assert not bad.supported and "1 failed" in bad.sentence and "this does not support" in bad.sentence
     assert any("not drawn" in each for each in good.not_supported)
