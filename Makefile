@@ -10,7 +10,7 @@ UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --
 	--no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format serve bench fuzz interop interop-page vectors lock clean
+.PHONY: help setup demo test check format serve bench fuzz interop interop-page vectors pictures lock clean
 
 help:
 	@echo 'make demo     see the service work, from the first hold to a verified deletion'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench    measure'
 	@echo 'make fuzz     fuzz every parser (SECONDS=30 each)'
 	@echo 'make vectors  pack the test vectors into dist/, the same bytes everywhere'
+	@echo 'make pictures take the pictures of the guides anew'
 	@echo 'make interop  let programs that others wrote read and check what we publish; docs/interop.md'
 	@echo 'make lock     pin the newest dependencies in requirements/'
 	@echo 'make clean    remove everything made here, the development log included'
@@ -60,6 +61,9 @@ fuzz: setup
 
 vectors: setup
 	$(BIN)/python tools/vectors.py
+
+pictures: setup
+	$(BIN)/python -m tests.web.pictures
 
 interop: setup
 	$(BIN)/python -m tools.interop

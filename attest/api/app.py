@@ -19,6 +19,7 @@ from attest.api.openapi import document
 from attest.api.pages import Pages
 from attest.api.reads import Reads
 from attest.api.writes import Writes
+from attest.store.db import Clock
 
 _SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -49,6 +50,7 @@ def create_app(
     writes_per_minute: int | None = None,
     registry: CollectorRegistry | None = None,
     clock_s: Callable[[], float] = time.monotonic,
+    clock: Clock = time.time,
 ) -> Flask:
     """Serve `node` over HTTP.
 
@@ -60,6 +62,7 @@ def create_app(
         writes_per_minute: for each address; None for no limit.
         registry: where request counters go and what /metrics shows; a new one if None.
         clock_s: seconds, never going back; for the limit on writes.
+        clock: Unix seconds; for how old pages say that something is.
     """
     app = Flask("attest", static_folder=None, template_folder=None)
     # Redirects would be answers without a body of ours; a path with `//` is simply not found.
@@ -74,7 +77,7 @@ def create_app(
         wait_s,
         max_body,
     )
-    pages = Pages(node)
+    pages = Pages(node, clock)
     routes = _routes(Reads(node), writes, pages, registry)
     for route in routes:
         app.add_url_rule(route.rule, _endpoint(route.method, route.rule), route.view, methods=[route.method])

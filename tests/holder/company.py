@@ -49,6 +49,7 @@ class Company:
         path: Path,
         party: str = "acme.example",
         *,
+        name: str = "Acme Ltd",
         systems: Iterable[str] = ("crm", "search"),
         **settings: Any,
     ) -> None:
@@ -56,7 +57,7 @@ class Company:
         self.path = path
         self.id = party
         self.wire = Wire(httpx.WSGITransport(create_app(world.node, wait_s=0)))
-        chosen = Settings(party, "Acme Ltd", f"XX {party}", ORIGIN, URL, **settings)
+        chosen = Settings(party, name, f"XX {party}", ORIGIN, URL, **settings)
         Holder.init(path, chosen, world.policy.encode(), **self.options)
         with self.open() as holder:
             request = holder.join_request()

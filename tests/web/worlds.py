@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ HEBREW: Final = "חברת המחיקה המאומתת בע״מ \u202e(evil)"
 MARKUP: Final = "<script>alert(\"x\")</script> & 'Söhne' <b>GmbH</b>"
 SYSTEMS: Final = 30  # of the holder of many: more than a page shows
 STATEMENTS: Final = 130  # of the busy one: more than a page shows
+WITNESSES: Final = ("witness.example/one", "long-witness-name.transparency.example/two", "state.example/three")
 ADA, BOB, EVE = "ada@example.org", "bob@example.org", "eve@example.org"
 
 
@@ -107,7 +108,7 @@ EDGES: Final = {"empty": empty, "stale": stale, "ended": ended}
 def rich(directory: Path) -> tuple[World, Company, dict[str, bytes]]:
     """A log with two witnesses and a state witness, and holders of every sort."""
     world = World(directory / "log", clock=ago(90), witness_wait_s=10.0, witness_timeout_s=3.0)
-    _hire(world)
+    hire(world, WITNESSES)
     company, keepsakes = _acme(world, directory / "acme")
     _strange(world)
     _many(world)
@@ -118,15 +119,14 @@ def rich(directory: Path) -> tuple[World, Company, dict[str, bytes]]:
     return world, company, keepsakes
 
 
-def _hire(world: World) -> None:
-    """Let the log name witnesses, and ask them from now on."""
+def hire(world: World, names: Sequence[str]) -> None:
+    """Let the log name witnesses, the last of them a state witness, and ask them from now on."""
     vkey = world.policy.logs[0].verifier.encode()
-    names = ("witness.example/one", "long-witness-name.transparency.example/two", "state.example/three")
     witnesses = [StockWitness(name, ORIGIN, vkey, world.clock) for name in names]
     main = state = Policy(world.policy.logs, (), (), None)
-    for each in witnesses[:2]:
+    for each in witnesses[:-1]:
         main = add_witness(main, each.name, each.url, [each.vkey])
-    state = add_witness(state, witnesses[2].name, witnesses[2].url, [witnesses[2].vkey])
+    state = add_witness(state, witnesses[-1].name, witnesses[-1].url, [witnesses[-1].vkey])
     world.config.path(world.config.policy).write_bytes(main.encode())
     world.config.path(world.config.state_policy).write_bytes(state.encode())
     world.policy = main
