@@ -7,6 +7,7 @@ Spec: docs/DESIGN.md#database.
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -217,8 +218,9 @@ class Database:
                 raise Unavailable("store/schema", f"no schema that this version knows: {error}") from None
 
     def check_schema(self) -> None:
-        """Raises `Unavailable`: `store/schema`, the schema is older or newer than this version's."""
+        """Raises `Unavailable`: `store/missing`; `store/schema`, it is older or newer than this version's."""
         want = HEADS[self._schema]
+        self._check_there()
         with self.read() as transaction:
             found = None
             if sa.inspect(transaction).has_table(_VERSION.name):
@@ -229,6 +231,21 @@ class Database:
                 f"the database has schema {found or 'none'}, this version wants {want}",
                 hint=f"back up the database, then run: {_MIGRATE[self._schema]}",
             )
+
+    def _check_there(self) -> None:
+        """Raises `Unavailable`: `store/missing`. Opening a SQLite file that is not there would make an empty one."""
+        path = self.engine.url.database
+        if self.engine.dialect.name == "sqlite" and path and not path.startswith(("file:", ":")):
+            try:
+                there = Path(path).stat().st_size > 0
+            except FileNotFoundError:
+                there = False
+            if not there:
+                raise Unavailable(
+                    "store/missing",
+                    f"no database at {path}",
+                    hint="restore it from a backup; never begin a second history under the same keys",
+                )
 
     def close(self) -> None:
         """Close all connections."""
