@@ -1,5 +1,6 @@
 """Every page, on a telephone, a tablet and a desk, by day and by night."""
 
+import os
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,6 +13,8 @@ from tests.web.worlds import HEBREW, LONG_ID, Served
 
 AXE: Final = (ROOT / "web/node_modules/axe-core/axe.min.js").read_text()
 TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# PICTURES=var/screenshots keeps pictures of all pages there.
+PICTURES: Final = os.environ.get("PICTURES")
 WIDTHS: Final = (320, 768, 1280)
 HEBREW_ID: Final = "xn--4dbrk0ce.example"
 
@@ -125,8 +128,19 @@ def faults(page: Page, **options: Any) -> list[str]:
     ]
 
 
+def picture(page: Page, name: str) -> None:
+    """Photograph a page for people to judge."""
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=f"{PICTURES}/{name}-{width}-{scheme}.png", full_page=True)
+
+
 @pytest.mark.parametrize(("site", "path"), PAGES)
-def test_a_page_fits_and_is_accessible(visitor: Page, sites: dict[str, Served], site: str, path: str) -> None:
+def test_a_page_fits_and_is_accessible(
+    visitor: Page, sites: dict[str, Served], site: str, path: str, request: pytest.FixtureRequest
+) -> None:
     """At every width and in both schemes: no error, no other origin, no sideways scrolling, no shift, no barrier."""
     watch = Watch(visitor)
     url = address(sites, site, path)
@@ -140,5 +154,7 @@ def test_a_page_fits_and_is_accessible(visitor: Page, sites: dict[str, Served], 
     assert faults(visitor, resultTypes=["violations"], runOnly=TAGS) == []
     visitor.emulate_media(color_scheme="dark")
     assert faults(visitor, runOnly={"type": "rule", "values": ["color-contrast"]}) == []
+    if PICTURES is not None:
+        picture(visitor, request.node.callspec.id)
     assert answer is not None
     watch.check(answer.status)
