@@ -38,7 +38,7 @@ RICH: Final = {
     "authority": "/browse/holders/cnil.example",
     "holder-entries": "/browse/holders/busy.example/entries",
     "system": "/browse/holders/acme.example/systems/crm",
-    "system-empty": "/browse/holders/acme.example/systems/calls",
+    "system-empty": "/browse/holders/acme.example/systems/vault",
     "system-retired": "/browse/holders/acme.example/systems/legacy",
     "system-long": f"/browse/holders/{LONG_ID}/systems/{'a' * 64}",
     "system-large": "/browse/holders/many.example/systems/shard-00",

@@ -18,6 +18,7 @@ from attest.formats.policy import Policy, add_witness
 from attest.formats.rows import RowFile
 from attest.formats.statement import Keys, NewKey, PartyEnd, Tombstone, possession_message
 from attest.holder import vault
+from attest.holder.sources import Rows, Template
 from attest.node import Node
 from tests.holder.company import Company
 from tests.witnessing.stock import StockWitness, connect_to
@@ -145,6 +146,7 @@ def _acme(world: World, directory: Path) -> tuple[Company, dict[str, bytes]]:
         descriptor("tape", "backup", backup_cycle=35 * DAY, retention="5 weeks"),
         descriptor("calls", "log", locators=("phone",)),
         descriptor("legacy"),
+        descriptor("vault", "paper"),
     ]
     keepsakes = {}
     with company.open() as holder:
@@ -156,6 +158,7 @@ def _acme(world: World, directory: Path) -> tuple[Company, dict[str, bytes]]:
             company.hold(rows, system)
             world.clock.advance(DAY)
     with company.open() as holder:
+        holder.hold("calls", Rows([{"phone": "+4930123456"}]), Template("phone:{phone}"))
         keepsakes = {each: holder.keepsake(f"email:{each}").encode() for each in (ADA, BOB, EVE)}
     for system, person in (("crm", ADA), ("search", ADA), ("tape", ADA), ("legacy", BOB), ("crm", EVE)):
         world.clock.advance(2 * DAY)
