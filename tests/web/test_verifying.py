@@ -24,7 +24,7 @@ STEPS: Final = 14
 
 
 def _chosen() -> list[dict[str, Any]]:
-    """Choose published cases that the page can be asked: one per outcome, level, area of reasons and use of keepsakes."""
+    """Choose published cases that the page can be asked: one per outcome, level, area of reasons, use of a keepsake."""
     found: dict[Any, dict[str, Any]] = {}
     for case in published():
         asked = case["question"]

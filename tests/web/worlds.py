@@ -33,6 +33,7 @@ MARKUP: Final = "<script>alert(\"x\")</script> & 'Söhne' <b>GmbH</b>"
 SYSTEMS: Final = 30  # of the holder of many: more than a page shows
 STATEMENTS: Final = 130  # of the busy one: more than a page shows
 WITNESSES: Final = ("witness.example/one", "long-witness-name.transparency.example/two", "state.example/three")
+GONE: Final = "gone@example.org"
 ADA, BOB, EVE = "ada@example.org", "bob@example.org", "eve@example.org"
 
 
@@ -111,6 +112,7 @@ def rich(directory: Path) -> tuple[World, Company, dict[str, bytes]]:
     world = World(directory / "log", clock=ago(90), witness_wait_s=10.0, witness_timeout_s=3.0)
     hire(world, WITNESSES)
     company, keepsakes = _acme(world, directory / "acme")
+    keepsakes[GONE] = _beta(world, directory / "beta")
     _strange(world)
     _many(world)
     _busy(world)
@@ -171,6 +173,17 @@ def _acme(world: World, directory: Path) -> tuple[Company, dict[str, bytes]]:
         old = next(key.kid for key in holder.all_keys() if key.use == "sign" and key.in_use)
         holder.add_key(revoke=[old])
     return company, keepsakes
+
+
+def _beta(world: World, directory: Path) -> bytes:
+    """A company that has erased all that it held of somebody; return their keepsake."""
+    company = Company(world, directory, "beta.example")
+    company.hold([{"email": GONE, "name": "gone"}, {"email": BOB, "name": "bob"}])
+    with company.open() as holder:
+        keepsake = holder.keepsake(f"email:{GONE}").encode()
+    world.clock.advance(DAY)
+    company.erase([GONE])
+    return keepsake
 
 
 def _admit(world: World, party: str, name: str, *, role: str = "holder", legal_id: str = "") -> Holder:

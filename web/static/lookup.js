@@ -69,7 +69,9 @@ async function look() {
       saved("lookup.bundle", /** @type {BlobPart} */ (encoded), "Keep this proof"),
     );
     shown.replaceChildren(
-      ...outcome(verdict, { answer: datedBy(encoded), links: true }).filter((each) => each !== null),
+      ...outcome(verdict, { answer: datedBy(encoded), links: true, heading: headingOf(verdict) }).filter(
+        (each) => each !== null,
+      ),
       steps.element,
       actions,
     );
@@ -147,6 +149,16 @@ function datedBy(encoded) {
       ...more,
     ];
   };
+}
+
+/**
+ * Say what a sound proof says. Whoever looks themselves up claims nothing, so there is nothing to refute.
+ * @param {import("../lib/verify.js").Verdict} verdict
+ */
+function headingOf(verdict) {
+  if (!verdict.code.startsWith("claim/")) return null;
+  if (verdict.systems.some(({ result }) => result === "held")) return "You are held";
+  return verdict.outcome === "holds" ? "No live entry about you" : "Not all of it can be answered with this identifier";
 }
 
 /** @param {unknown} error */

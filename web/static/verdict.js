@@ -71,16 +71,21 @@ export class Steps {
 /**
  * Show what a verification concludes.
  * @param {Verdict} verdict
- * @param {{answer?: (result: any) => (Node | string)[], links?: boolean}} [more] answer: words for one system;
- *   links: the page is of the log's own site
+ * @param {{answer?: (result: any) => (Node | string)[], links?: boolean, heading?: string | null}} [more]
+ *   answer: words for one system; links: the page is of the log's own site; heading: instead of the usual one, where
+ *   the outcome is an answer like any other
  */
-export function outcome(verdict, { answer = answerOf, links = false } = {}) {
+export function outcome(verdict, { answer = answerOf, links = false, heading = null } = {}) {
   const said = verdict.sentence || verdict.reason;
   return [
     el(
       "div",
-      { class: `outcome ${verdict.outcome}`, "data-outcome": verdict.outcome, "data-code": verdict.code },
-      el("h2", {}, HEADINGS[verdict.outcome]),
+      {
+        class: `outcome ${heading === null || verdict.outcome === "holds" ? verdict.outcome : "answer"}`,
+        "data-outcome": verdict.outcome,
+        "data-code": verdict.code,
+      },
+      el("h2", {}, heading ?? HEADINGS[verdict.outcome]),
       el("p", {}, said),
       verdict.outcome === "holds"
         ? null
