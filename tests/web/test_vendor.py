@@ -5,6 +5,8 @@ import json
 import re
 import subprocess
 
+import pytest
+
 from tests.web.second import NODE, ROOT
 
 WEB = ROOT / "web"
@@ -17,6 +19,25 @@ def test_the_vendored_file_is_what_its_packages_give() -> None:
     done = subprocess.run([NODE, WEB / "tools/vendor.mjs", "--print"], capture_output=True, check=True)
 
     assert done.stdout == (VENDOR / "noble.js").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dist/verify.js", "vendor/qr.js"])
+def test_what_pages_load_is_what_its_sources_give(name: str) -> None:
+    """The verifier as one script, and what draws QR codes."""
+    done = subprocess.run([NODE, WEB / "tools/site.mjs", "--print", name], capture_output=True, check=True)
+
+    assert done.stdout == (WEB / name).read_bytes()
+
+
+def test_what_draws_qr_codes_is_described() -> None:
+    """As the other vendored file is."""
+    page = (VENDOR / "README.md").read_text()
+    package = LOCK["packages"]["node_modules/lean-qr"]
+
+    assert hashlib.sha256((VENDOR / "qr.js").read_bytes()).hexdigest() in page
+    assert f"| lean-qr | {package['version']} | {package['license']} |" in page
+    assert (VENDOR / "qr.LICENSE").read_bytes() == (WEB / "node_modules/lean-qr/LICENSE").read_bytes()
+    assert "MIT" in (VENDOR / "qr.LICENSE").read_text()
 
 
 def test_the_vendored_file_is_described() -> None:
