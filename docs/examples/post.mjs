@@ -12,7 +12,7 @@
 
 import { createPrivateKey, createPublicKey, sign as signEd25519 } from "node:crypto";
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -50,7 +50,8 @@ import { verify } from "../../web/lib/verify.js";
 const MAX_INPUT = 256 * 2 ** 20; // bytes
 const MAX_ANSWER = 16 * 2 ** 20; // bytes
 const PATIENCE_S = 300;
-const TIMEOUT_S = 30; // of one request
+const TIMEOUT_S = 30; // of one request, besides what its body takes
+const SLOWEST = 2 ** 17; // bytes a second
 
 // --- the VRF: RFC 9381, ECVRF-EDWARDS25519-SHA512-TAI; docs/spec/vrf.md#proving ---
 
@@ -179,7 +180,7 @@ class Log {
         const answer = await fetch(this.url + path, {
           method,
           redirect: "error",
-          signal: AbortSignal.timeout(TIMEOUT_S * 1000),
+          signal: AbortSignal.timeout(1000 * (TIMEOUT_S + Math.ceil((body?.length ?? 0) / SLOWEST))),
           headers: { Accept: "application/json", ...(type && { "Content-Type": type }) },
           ...(body && { body: new Uint8Array(body) }),
         });
@@ -230,7 +231,9 @@ async function bounded(answer) {
 function problemOf(body) {
   try {
     const { code, detail, hint } = JSON.parse(parseUtf8(body));
-    return { code: String(code), detail: String(detail), hint: hint ? `; ${hint}` : "" };
+    // For a terminal, which a control character could tell to do something.
+    const plain = (/** @type {unknown} */ text) => String(text).slice(0, 500).replace(/\p{C}/gu, "?");
+    return { code: plain(code), detail: plain(detail), hint: hint ? `; ${plain(hint)}` : "" };
   } catch {
     return { code: "unknown", detail: "not an answer of a log", hint: "" };
   }
@@ -276,6 +279,9 @@ function save(path, kept) {
   fs.fsyncSync(file);
   fs.closeSync(file);
   fs.renameSync(`${path}.new`, path);
+  const folder = fs.openSync(dirname(path), "r");
+  fs.fsyncSync(folder);
+  fs.closeSync(folder);
 }
 
 /** @param {Kept} kept @param {string} system */
@@ -290,13 +296,16 @@ const systemOf = (kept, system) => (kept.systems[system] ??= { next: 0, statemen
  * @param {{[index: string]: Opening}} openings
  */
 async function signed(company, log, kept, system, rows, fields, openings) {
-  const file = new RowFile(concat(...rows.sort(compare)));
+  const encoded = new Uint8Array(64 * rows.length);
+  rows.sort(compare).forEach((row, at) => encoded.set(row, 64 * at));
+  const file = new RowFile(encoded);
   const { systems } = await log.json(`/holders/${company.id}/systems`);
   const found = systems.find((/** @type {{id: string}} */ { id }) => id === system);
   if (found === undefined) throw new Error(`no system ${system}: attest holder systems add`);
   const { keys } = await log.json(`/holders/${company.id}`);
   const { secret, key } = company.signer(keys);
-  // The number that the log shows may be some seconds old.
+  if (!Number.isSafeInteger(found.entries)) throw new Error(`the log numbers statements about ${system} by no number`);
+  // What the log shows may be some seconds old.
   const seq = Math.max(found.entries, systemOf(kept, system).next);
   /** @type {[number, any][]} */
   const claims = [

@@ -85,7 +85,7 @@ class Wire:
         self.world = world
         self.app: Wsgi = create_app(world.node, wait_s=0)
         self.sent: list[tuple[str, str, bytes]] = []
-        self.before: Callable[[str, str], tuple[str, list[tuple[str, str]]] | None] = lambda *_: None
+        self.before: Callable[[str, str], tuple[str, str] | None] = lambda *_: None  # status and code instead
         self.after: Callable[[str, str], bool] = lambda *_: True  # whether the answer gets through
 
     def __call__(self, environ: dict[str, Any], start: Any) -> Any:
@@ -94,8 +94,9 @@ class Wire:
         environ["wsgi.input"] = _Body(body)
         self.sent.append((method, path, body))
         if (instead := self.before(method, path)) is not None:
-            start(*instead)
-            return [b"{}"]
+            status, code = instead
+            start(status, [("Retry-After", "1"), ("Content-Type", "application/problem+json")])
+            return [json.dumps({"code": code, "detail": "\x1b[2J"}).encode()]
         answer = b"".join(self.app(environ, start))
         if method == "GET" and path.startswith("/entries/"):
             self.world.step()  # while it asks, the log does its work
@@ -127,7 +128,7 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving(wire: Wire) -> Iterator[str]:
-    with make_server("127.0.0.1", 0, wire, handler_class=_Quiet) as server:  # type: ignore[arg-type]
+    with make_server("127.0.0.1", 0, wire, handler_class=_Quiet) as server:
         thread = threading.Thread(target=lambda: server.serve_forever(0.01), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -191,13 +192,18 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 def test_a_busy_and_broken_log_gets_each_statement_once(shop: Shop) -> None:
-    """503, 429, a proxy's 502, and answers that are lost after the log has taken what was sent."""
-    instead = [("POST", "503 Busy"), ("PUT", "429 Slow"), ("GET", "502 Gone")]
+    """503, 429, a proxy's 502, rows nobody claims, and answers lost after the log has taken what was sent."""
+    instead = [
+        ("POST", "503 Busy", "http/busy"),
+        ("PUT", "429 Slow", "http/rate"),
+        ("PUT", "409 Late", "rows/unclaimed"),
+        ("GET", "502 Gone", "none"),
+    ]
     lost = ["POST", "PUT"]
 
-    def before(method: str, _: str) -> tuple[str, list[tuple[str, str]]] | None:
+    def before(method: str, _: str) -> tuple[str, str] | None:
         if instead and instead[0][0] == method and shop.wire.count("POST"):
-            return instead.pop(0)[1], [("Retry-After", "1"), ("Content-Type", "application/problem+json")]
+            return instead.pop(0)[1:]
         return None
 
     def after(method: str, _: str) -> bool:
@@ -208,7 +214,7 @@ def test_a_busy_and_broken_log_gets_each_statement_once(shop: Shop) -> None:
     code, out, err = shop.post(*HOLD)
 
     assert (code, err) == (0, "") and out.startswith("published\thold/1\tcrm\t")
-    assert not instead and not lost
+    assert not instead and not lost and shop.wire.count("POST") == 4  # refused, lost, taken, unclaimed
     assert len({body for method, _, body in shop.wire.sent if method == "POST"}) == 1
     assert [each.payload.count for each in shop.statements()] == [3]  # type: ignore[union-attr]
     names = (b"ada", b"bob", b"eve", b"example.org")
