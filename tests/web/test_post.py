@@ -72,6 +72,7 @@ def test_the_commands_for_posting_work(tmp_path: Path, monkeypatch: pytest.Monke
     assert "db-1 (database): HELD (entry 6" in said and "holds\theld.bundle\tclaim/holds" in said
     assert "db-1 (database): erased (entry 8" in said and "holds\terased.bundle\tclaim/holds" in said
     assert "\nclean\tlog.example/deletions\t10\t" in said
+    assert "\nlookup\tbob.bundle\tnot-excluded" in said and "\ncertificate\tbob.certificate\texcluded" in said
     kept = json.loads((folder / "kept.json").read_text())
     assert len(kept["systems"]["db-1"]["held"]) == 1  # Bob
     blind = json.loads((folder / "ada.keepsake").read_text())["holds"][0]["blind"]
