@@ -226,7 +226,7 @@ class Pages:
 
     def lookup(self) -> Response:
         """Offer to look somebody up with a keepsake."""
-        return self._current("lookup.html", **self._policies())
+        return self._current("lookup.html", address=self._base(), **self._policies())
 
     def proves(self) -> Response:
         """Say what all this proves, and what it does not."""

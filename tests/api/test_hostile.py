@@ -192,17 +192,21 @@ def test_an_epoch_is_a_number(shared: Site, epoch: str):
 @pytest.mark.parametrize(
     "path", ["/", "/checkpoint", "/entries", "/index.html", "/tile/", "/static/x.css", "/%ff", "/\u202e"]
 )
-def test_no_answer_is_html(shared: Site, path: str, method: str):
-    """Also where Flask would answer by itself: unknown paths, other methods, odd characters."""
-    answer = shared.client().open(path, method=method, headers={"Accept": "text/html"})
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+def test_every_error_is_ours(shared: Site, path: str, method: str, accept: str):
+    """Also where Flask would answer by itself: unknown paths, other methods, odd characters. A page only for browsers."""
+    answer = shared.client().open(path, method=method, headers={"Accept": accept})
 
     assert answer.status_code in (200, 400, 404, 405, 415)
-    assert "html" not in answer.headers.get("Content-Type", "")
-    if answer.status_code >= 400:
+    if answer.status_code >= 400 and accept == "text/html":
+        assert answer.content_type == "text/html; charset=utf-8"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
+        assert method == "HEAD" or "Code: <code>" in answer.text
+    elif answer.status_code >= 400:
         assert answer.content_type == "application/problem+json"
     if answer.status_code == 405:
         assert answer.headers["Allow"]
-        assert method == "HEAD" or answer.json["code"] == "http/method"
+        assert method == "HEAD" or accept == "text/html" or answer.json["code"] == "http/method"
 
 
 @pytest.mark.parametrize(
