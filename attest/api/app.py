@@ -19,6 +19,7 @@ from attest.api.openapi import document
 from attest.api.pages import Pages
 from attest.api.reads import Reads
 from attest.api.writes import Writes
+from attest.errors import Conflict
 from attest.store.db import Clock
 
 _SECURITY: Final = {
@@ -90,6 +91,9 @@ def create_app(
 
     @app.before_request
     def before() -> Response | None:
+        # Werkzeug takes all slashes at the front for one, whatever it is told.
+        if request.environ.get("PATH_INFO", "").startswith("//"):
+            raise Conflict("http/not-found", "nothing is served at this path", hint="see /openapi.json")
         if request.method == "OPTIONS" and request.routing_exception is None:
             return _options(closed)
         if request.endpoint is not None and request.endpoint in queries:

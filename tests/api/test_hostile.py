@@ -194,7 +194,7 @@ def test_an_epoch_is_a_number(shared: Site, epoch: str):
 )
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
 def test_every_error_is_ours(shared: Site, path: str, method: str, accept: str):
-    """Also where Flask would answer by itself: unknown paths, other methods, odd characters. A page only for browsers."""
+    """Also where Flask would answer by itself: unknown paths, other methods, odd characters. Pages are for browsers."""
     answer = shared.client().open(path, method=method, headers={"Accept": accept})
 
     assert answer.status_code in (200, 400, 404, 405, 415)
