@@ -29,7 +29,7 @@ from attest.store.queue import PENDING, party_of
 from tests.world import Holder, World, descriptor, random_rows
 
 BATCH = 4096  # statements in one epoch
-ROUNDS = 5  # how often each system is touched
+ROUNDS = 3  # how often each system is touched
 
 
 class Entry(NamedTuple):
