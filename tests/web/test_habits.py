@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.web.conftest import Watch
-from tests.web.test_pages import KINDS, RICH, address
+from tests.web.test_pages import KINDS, RICH, address, fit, judge
 from tests.web.worlds import Served
 
 FOCUSED: Final = """() => {
@@ -81,6 +81,7 @@ def test_navigation_search_and_details_work_by_keyboard(visitor: Page, sites: di
     visitor.locator("summary").focus()
     visitor.keyboard.press("Enter")
     expect(visitor.locator("details table")).to_be_visible()
+    judge(visitor, "holder-numbers")
 
 
 def test_digests_are_copied_whole(visitor: Page, sites: dict[str, Served]) -> None:
@@ -106,6 +107,23 @@ def test_digests_are_copied_whole(visitor: Page, sites: dict[str, Served]) -> No
     assert visitor.evaluate("getSelection().toString()") == root
 
 
+def test_exact_times_are_shown_on_demand(visitor: Page, sites: dict[str, Served]) -> None:
+    """For those who cannot point at a time: every one of them in UTC to the second, and back."""
+    visitor.set_viewport_size({"width": 320, "height": 900})
+    visitor.goto(address(sites, "rich", RICH["system"]))
+    times = visitor.locator("time")
+    before = times.all_text_contents()
+    toggle = visitor.get_by_role("button", name="Show exact times, in UTC")
+    toggle.focus()
+    visitor.keyboard.press("Enter")
+    exact = times.all_text_contents()
+    fit(visitor)
+    visitor.keyboard.press("Enter")
+
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each) for each in exact)
+    assert times.all_text_contents() == before != exact
+
+
 def test_times_are_in_the_readers_zone_with_the_exact_value_at_hand(visitor: Page, sites: dict[str, Served]) -> None:
     """Berlin reads its own clock; the title has UTC and Unix seconds."""
     rich = sites["rich"]
@@ -129,6 +147,9 @@ def test_a_statement_is_checked_in_the_browser(visitor: Page, sites: dict[str, S
 
     assert visitor.locator("#check .steps li").evaluate_all("(all) => all.map((li) => li.className)") == ["ok"] * 5
     expect(visitor.locator("#check .steps li").last).to_contain_text("the log, and")
+    if kind == "hold/1":
+        visitor.locator("summary").click()
+        judge(visitor, "statement-checked")
     watch.check()
 
 

@@ -12,6 +12,7 @@ from attest.formats.keepsake import Keepsake
 from attest.formats.policy import Policy
 from attest.ledger.verify import Question, verify
 from tests.web.conftest import ROOT, Watch
+from tests.web.test_pages import judge
 from tests.web.worlds import ADA, BOB, EVE, GONE, Served
 
 VECTORS: Final = ROOT / "tests/vectors/bundle"
@@ -108,6 +109,7 @@ def test_every_system_is_answered_in_plain_words(
     assert all(visitor.locator(".steps li").evaluate_all("(all) => all.map((li) => li.dataset.step !== '')"))
     headings = {ADA: "Not all of it can be answered with this identifier", BOB: "You are held", EVE: "You are held"}
     expect(visitor.locator(".outcome h2")).to_have_text(headings[person])
+    judge(visitor, f"lookup-{person.partition('@')[0]}")
     for system, result in STANDING[person].items():
         item = visitor.locator(f".answers li[data-system={system}]")
         expect(item.locator("a").first).to_have_attribute("href", f"/browse/holders/acme.example/systems/{system}")
@@ -214,6 +216,7 @@ def test_a_log_that_names_no_such_holder_says_so(asking: Callable[[str], Asking]
     at.ask()
 
     assert "acme.example is not admitted to this log" in at.complaint()
+    judge(at.page, "lookup-unknown")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.verify.world import World as SmallWorld
 from tests.web.conftest import Watch
 from tests.web.second import ours
+from tests.web.test_pages import judge
 from tests.web.worlds import LONG, Served
 from tools.interop.second import published
 
@@ -136,6 +137,7 @@ def test_all_steps_of_a_good_bundle_are_shown(checker: Page) -> None:
     assert all("Done." in text for text in steps)
     expect(checker.locator("#verdict h2")).to_contain_text(["This holds", "What this does not show"], timeout=1)
     expect(checker.locator("#verdict")).to_be_focused()
+    judge(checker, "verdict-holds")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +168,8 @@ def test_what_is_not_as_it_should_be_is_refused_with_its_reason(checker: Page, w
 
     assert shown == told(ours(case))
     assert shown["outcome"] != "holds"
+    if what in ("policy", "flipped"):
+        judge(checker, f"verdict-{what}")
 
 
 def test_sixty_mebibytes_of_garbage_are_refused_and_more_are_not_read(checker: Page) -> None:
@@ -195,6 +199,7 @@ def test_a_question_without_a_file_or_with_a_wrong_policy_is_told_so(checker: Pa
     checker.click("#checker button[type=submit]")
     expect(checker.locator("#verdict .usage code")).to_contain_text("policy/")
     assert checker.locator("#verdict script").count() == 0
+    judge(checker, "verdict-usage")
     checker.click("#checker button[type=reset]")
     expect(checker.locator("#verdict")).to_be_hidden()
     expect(checker.locator("#bundle-name")).to_be_empty()
@@ -313,6 +318,7 @@ def test_a_long_certificate_prints_on_one_page_too(checker: Page, tmp_path: Path
     fill(checker, asked, None)
 
     assert verdict_of(checker)["outcome"] == "holds"
+    judge(checker, "verdict-long")
     assert len(printed(checker, tmp_path / "long.pdf")) == 1
     text = on_paper(checker)
     assert sha256(bundle).hexdigest() in text
