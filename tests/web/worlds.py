@@ -22,6 +22,7 @@ from attest.holder.sources import Rows, Template
 from attest.node import Node
 from tests.holder.company import Company
 from tests.witnessing.stock import StockWitness, connect_to
+from tests.witnessing.test_client import eventually
 from tests.world import ORIGIN, Holder, SimulatedClock, World, descriptor, random_rows
 
 DAY: Final = 86_400
@@ -119,6 +120,8 @@ def rich(directory: Path) -> tuple[World, Company, dict[str, bytes]]:
     # The newest checkpoint is about now.
     world.clock.now = max(world.clock.now, int(time.time()) - 60)
     world.step()
+    # Its state witness cosigns in its own time; what is looked up is answered where it has.
+    eventually(lambda: world.node.step() and world.node.view.checked)
     return world, company, keepsakes
 
 

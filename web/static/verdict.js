@@ -86,10 +86,10 @@ export function outcome(verdict, { answer = answerOf, links = false, heading = n
         "data-code": verdict.code,
       },
       el("h2", {}, heading ?? HEADINGS[verdict.outcome]),
-      el("p", {}, said),
+      el("p", {}, capital(said)),
       verdict.outcome === "holds"
         ? null
-        : el("p", {}, verdict.sentence ? verdict.reason : "", " ", el("code", {}, verdict.code)),
+        : el("p", {}, verdict.sentence ? capital(verdict.reason) : "", " ", el("code", {}, verdict.code)),
       verdict.hint ? el("p", {}, capital(verdict.hint), ".") : null,
       verdict.level
         ? el("p", {}, el("strong", {}, `Level ${verdict.level}`), ". Why not higher: ", verdict.why_not_higher, ".")
