@@ -42,5 +42,5 @@ def plain_log() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the guides: one that began last would go on alone."""
-    items.sort(key=lambda item: item.path.name != "test_docs.py")
+    """Begin with what takes longest: one that began last would go on alone."""
+    items.sort(key=lambda item: item.path.name not in ("test_docs.py", "test_large.py"))
