@@ -216,7 +216,7 @@ def test_pages_say_everything_without_scripts(reader: Page, visitor: Page, sites
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("verify", "attest verify FILE"), ("lookup", "attest holder lookup"), ("verify-alone", "attest verify FILE")],
+    [("verify", "attest verify FILE"), ("lookup", "attest prove FILE"), ("verify-alone", "attest verify FILE")],
 )
 def test_pages_that_need_scripts_say_how_else(reader: Page, sites: dict[str, Served], name: str, words: str) -> None:
     """The command of the program, and no form that could be filled in for nothing."""

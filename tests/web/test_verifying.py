@@ -52,7 +52,8 @@ def checker(visitor: Page, sites: dict[str, Served]) -> Iterator[Page]:
     yield visitor
     visitor.remove_listener("request", note)
     watch.check()
-    assert asked == []
+    # Chromium fetches the icon of a page when it likes, before or after all else.
+    assert [each for each in asked if not each.endswith("/icon.svg")] == []
 
 
 def fill(page: Page, asked: dict[str, Any], keepsake: bytes | None) -> None:
