@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix web run --silent
-WORKERS ?= 2
+WORKERS ?= 3
 SECONDS ?= 30
 TARGETS ?=
 DEV_LOG := var/dev

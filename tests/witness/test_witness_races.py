@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
 from attest.encoding import encode_base64, parse_base64
@@ -311,17 +312,23 @@ def test_forks_are_kept_once_and_not_without_end(any_database: str, open_site: O
 
 
 def test_an_older_schema_is_not_served(any_database: str, tmp_path):
-    """A database without tables is no witness's."""
+    """A database without tables is no witness's; nor is a file that is not there made into one."""
     write_list(tmp_path)
     db = Database(any_database, "witness")
-    with pytest.raises(Unavailable, match="attest witness migrate") as caught:
-        try:
+
+    def serve() -> tuple[str, str]:
+        with pytest.raises(Unavailable) as caught:
             Witness(witness_keys(), LogList(tmp_path), db, Clock())
-        except Unavailable as error:
-            raise Unavailable(error.code, f"{error.message} {error.hint}") from None
+        return caught.value.code, str(caught.value.hint)
+
+    if any_database.startswith("sqlite"):
+        assert serve()[0] == "store/missing"
+        with db.write() as transaction:
+            transaction.execute(sa.text("CREATE TABLE another (id INTEGER)"))
+    code, hint = serve()
     db.close()
 
-    assert caught.value.code == "store/schema"
+    assert code == "store/schema" and "attest witness migrate" in hint
 
 
 def test_fast_logs_share_commits(open_site: Open):
