@@ -131,11 +131,13 @@ def test_who_it_is_never_leaves(asking: Callable[[str], Asking], sites: dict[str
     assert company is not None
     systems = ("calls", "crm", "legacy", "search", "tape", "vault")
     bodies = [json.loads(body) for _, _, body in at.requests if body is not None]
+    indexes = {system: company.index(ADA, system).hex() for system in systems}
     said = " ".join(f"{method} {url} {body or ''}" for method, url, body in at.requests)
 
-    assert bodies == [
-        {"holder": "acme.example", "locators": [{system: company.index(ADA, system).hex() for system in systems}]}
-    ]
+    assert bodies == [{"holder": "acme.example", "locators": [indexes]}]
+    # Sixty hexadecimal digits spell "ada" by chance now and then.
+    for index in indexes.values():
+        said = said.replace(index, "")
     assert not any(word in said.lower() for word in ("ada", "@", "%40", "email"))
     assert Keepsake.parse(kept(sites, ADA)).vrf_key.hex() not in said
 
