@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.web.worlds import EDGES, Served, rich, served
 
 ROOT = Path(__file__).resolve().parents[2]
+# A machine that runs other tests as well, or other machines, may be slow; what never comes is still told.
+expect.set_options(timeout=60_000)
 # Nothing that Chromium does by itself may leave this machine.
 FLAGS = (
     "--no-sandbox",
