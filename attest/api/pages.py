@@ -34,9 +34,9 @@ _ATOM: Final = "application/atom+xml; charset=utf-8"
 _JSON_FEED: Final = "application/feed+json"
 _CSV: Final = "text/csv; charset=utf-8"
 
-# Scripts, styles and pictures are our own files; nothing is inline, nothing comes from elsewhere.
+# Scripts and styles are our own files; nothing is inline but pictures, nothing comes from elsewhere.
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src {connect};"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {connect};"
     " form-action {form}; base-uri 'none'; frame-ancestors 'none'"
 )
 TALKS: Final = _POLICY.format(connect="'self'", form="'self'")
@@ -77,6 +77,7 @@ class Pages:
         env.globals.update(
             origin=node.origin,
             asset=self.assets.url,
+            icon="data:image/svg+xml;base64," + encode_base64(self.assets.get("static/icon.svg").content),
             modules={
                 name: self.assets.imported(name) for name in ("static/verify.js", "static/lookup.js", "static/entry.js")
             },
