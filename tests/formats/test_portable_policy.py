@@ -112,13 +112,12 @@ def test_a_url_belongs_to_one_witness():
 
 def test_lines_and_numbers_stay_within_what_others_read():
     """65,535 bytes, and 255 for a number; `all` has no number."""
-    policy = BARE
+    assert of_many(2, "w") == one_more(one_more(BARE, 0, "w"), 1, "w")
     long = "n" * 250
-    for number in range(262):
+    policy = of_many(250, long)
+    for number in range(250, 262):
         try:
-            policy = add_witness(
-                policy, f"{long}{number}", f"https://w{number}.example", [vkey(number, f"w{number}.example", False)], 1
-            )
+            policy = one_more(policy, number, long)
         except Malformed as error:
             assert error.code == "policy/size"
             break
@@ -126,16 +125,25 @@ def test_lines_and_numbers_stay_within_what_others_read():
         pytest.fail("no end to a line")
     read(policy.encode())
     assert MAX_LINE - 600 < max(map(len, policy.encode().split(b"\n"))) < MAX_LINE
-    for number in range(258):
-        policy = BARE if not number else policy
-        policy = add_witness(
-            policy, f"w{number}", f"https://w{number}.example", [vkey(number, f"w{number}.example", False)], 1
-        )
-    remove = lambda quorum: remove_witness(policy, "w0", quorum)  # noqa: E731
-    read(remove(255).encode())
-    read(remove(257).encode())
+
+    policy = one_more(of_many(257, "w"), 257, "w")
+    read(remove_witness(policy, "w0", 255).encode())
+    read(remove_witness(policy, "w0", 257).encode())
     with pytest.raises(Malformed, match="policy/threshold"):
-        remove(256)
+        remove_witness(policy, "w0", 256)
+
+
+def one_more(policy: Policy, number: int, name: str) -> Policy:
+    key = vkey(number, f"w{number}.example", False)
+    return add_witness(policy, f"{name}{number}", f"https://w{number}.example", [key], 1)
+
+
+def of_many(count: int, name: str) -> Policy:
+    """What so many calls of `one_more` lead to, which check all keys each time."""
+    lines = [f"witness {name}{n} {vkey(n, f'w{n}.example', False)} https://w{n}.example" for n in range(count)]
+    members = " ".join(f"{name}{n}" for n in range(count))
+    text = BARE.encode().decode().splitlines()[0]
+    return Policy.parse("\n".join([text, *lines, f"group witnesses 1 {members}", "quorum witnesses", ""]).encode())
 
 
 @steady
