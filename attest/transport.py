@@ -33,6 +33,7 @@ _RETRIED: Final = frozenset({429, 502, 503, 504})
 _KINDS: Final[dict[int, type[AttestError]]] = {400: Malformed, 403: Untrusted, 409: Conflict, 422: Refuted}
 _FIRST_PAUSE_S: Final = 0.25
 _LONGEST_PAUSE_S: Final = 30.0
+_TOLD_S: Final = 2.0  # a pause that somebody who waits would like to know about
 
 
 class Memory(Protocol):
@@ -100,6 +101,7 @@ class LogClient:
         answer_s: float = 900.0,
         sleep: Callable[[float], None] = time.sleep,
         clock_s: Callable[[], float] = time.monotonic,
+        on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -109,6 +111,7 @@ class LogClient:
             timeout_s: how long the log may send nothing.
             patience_s: how long a request is repeated before the log counts as unavailable.
             answer_s: how long the log may take over one answer, however steadily it drips.
+            on_wait: is told, once a request, that the log is asked again and again, and why.
         """
         pinned = set() if policy is None else {log.verifier.name for log in policy.logs}
         if origin is None and len(pinned) == 1:
@@ -122,6 +125,7 @@ class LogClient:
         self._answer_s = answer_s
         self._sleep = sleep
         self._clock_s = clock_s
+        self._on_wait = on_wait
         self._genesis: Log | None = None
         self._http = httpx.Client(
             base_url=url.rstrip("/") + "/",
@@ -382,7 +386,7 @@ class LogClient:
         """
         headers = {} if content_type is None else {"Content-Type": content_type}
         deadline = self._clock_s() + self._patience_s
-        pause = _FIRST_PAUSE_S
+        pause, told = _FIRST_PAUSE_S, False
         while True:
             asked = 0.0
             try:
@@ -399,6 +403,9 @@ class LogClient:
             wait = min(max(pause, asked), _LONGEST_PAUSE_S)
             if self._clock_s() + wait > deadline:
                 raise problem
+            if wait >= _TOLD_S and not told:
+                told = True
+                self._on_wait(f"{problem}; it is asked again for {self._patience_s:.0f} s")
             self._sleep(wait)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 

@@ -96,10 +96,10 @@ def test_the_commands_for_verifying_work(folder: Path, port: int) -> None:
 
 
 @pytest.mark.timeout(900)  # twelve commands, half of them audits
-def test_the_commands_for_auditors_work(folder: Path, port: int) -> None:
+def test_the_commands_for_auditors_work(folder: Path, port: int, quick: Path) -> None:
     """The auditor's guide runs on the tour's log: all is well, and the damage that it does itself is found."""
     (folder / "policy").write_bytes((folder / "log/policy").read_bytes())
-    run(folder, commands_of("docs/guides/auditing.md", port))
+    run(folder, commands_of("docs/guides/auditing.md", port), quick)
 
     said = (folder / "said").read_text()
     assert said.count("\nclean\tlog.example/deletions") == 6
@@ -118,9 +118,9 @@ def test_the_commands_for_samples_work(folder: Path, port: int, quick: Path) -> 
     assert "\n299\n" in said and "draws\topened\t" in said and "this supports that fewer than" in said
 
 
-def test_the_commands_for_monitoring_work(folder: Path, port: int) -> None:
+def test_the_commands_for_monitoring_work(folder: Path, port: int, quick: Path) -> None:
     """The guide for monitoring runs on what the tour has made; what it says of exit codes is what happens."""
-    run(folder, commands_of("docs/guides/monitoring.md", port))
+    run(folder, commands_of("docs/guides/monitoring.md", port), quick)
 
     events = [json.loads(line)["kind"] for line in (folder / "events.jsonl").read_text().split("\n")[:-1]]
     assert {"party-admitted", "system-registered", "watched-held", "watched-erased", "checkpoint"} <= set(events)
@@ -135,9 +135,9 @@ def test_the_commands_for_operators_work(tmp_path: Path, quick: Path) -> None:
     assert "admitted\tacme.example" in (tmp_path / "said").read_text()
 
 
-def test_the_commands_for_witnesses_work(tmp_path: Path) -> None:
+def test_the_commands_for_witnesses_work(tmp_path: Path, quick: Path) -> None:
     """The guide for witnesses runs in an empty folder, with a log that is cosigned in the end."""
-    process = run(tmp_path, commands_of("docs/guides/witness.md", free_port()))
+    process = run(tmp_path, commands_of("docs/guides/witness.md", free_port()), quick)
     os.killpg(process.pid, signal.SIGTERM)
 
     assert "origin=log.example/deletions\tlisted=True\tsize=2" in (tmp_path / "said").read_text()

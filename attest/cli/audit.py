@@ -28,7 +28,6 @@ from attest.transport import LogClient
 
 EXIT = {"clean": output.OK, "found": output.REFUTED, "incomplete": output.UNDECIDED}
 _SYSTEMS = 20  # on a terminal
-_SAID_S = 2.0  # a pause that somebody who waits would like to know about
 _T = TypeVar("_T")
 
 
@@ -183,16 +182,7 @@ def _source(place: str, policy: Policy, *, live: bool) -> Iterator[Source]:
         return
     origins = {log.verifier.name for log in policy.logs}
     origin = next(iter(origins)) if len(origins) == 1 else None
-    said = False
-
-    def sleep(seconds: float) -> None:
-        nonlocal said
-        if seconds >= _SAID_S and not said:
-            said = True
-            output.say(f"{place} does not answer, or is busy: it is asked again for two minutes")
-        time.sleep(seconds)
-
-    with LogClient(place, None, origin=origin, sleep=sleep) as client:
+    with LogClient(place, None, origin=origin, on_wait=output.say) as client:
         yield HttpSource(client)
 
 

@@ -103,7 +103,9 @@ def with_holder(command: Callable[Concatenate[Holder, P], R]) -> Callable[..., R
         options = click.get_current_context().obj or {}
         with ExitStack() as stack:
             bars = stack.enter_context(output.bars())
-            opened = Holder.at(directory, passphrase=passphrase_of(passphrase_file), progress=bars, **options)
+            opened = Holder.at(
+                directory, passphrase=passphrase_of(passphrase_file), progress=bars, on_wait=output.say, **options
+            )
             return command(stack.enter_context(opened), *args, **kwargs)
 
     return _DIR(_PASSPHRASE(run))

@@ -114,7 +114,9 @@ def _client(keepsakes: list[Keepsake], url: str | None, policy_file: Path | None
     )
     options = click.get_current_context().obj or {}
     transport = options.get("transport")
-    return LogClient(url or f"https://{first.origin}", policy, origin=first.origin, transport=transport)
+    return LogClient(
+        url or f"https://{first.origin}", policy, origin=first.origin, transport=transport, on_wait=output.say
+    )
 
 
 def _checked(bundle: Bundle, keepsakes: list[Keepsake], policy: Policy | None) -> Verdict | None:

@@ -560,7 +560,7 @@ def _log(ctx: click.Context, where: str, policy: Policy | None) -> LogClient:
 
     if where.startswith(("https://", "http://")):
         # Tests put a transport here.
-        return LogClient(where, policy, transport=(ctx.obj or {}).get("transport"))
+        return LogClient(where, policy, transport=(ctx.obj or {}).get("transport"), on_wait=output.say)
     if not Path(where).is_dir():
         raise click.UsageError("want the log's URL, with https://, or a directory of its public files")
     return LogClient("http://localhost", policy, transport=PublicFiles(Path(where)))

@@ -168,6 +168,7 @@ class Holder:
         patience_s: float = 120.0,
         workers: int | None = None,
         progress: Progress = lambda *_: None,
+        on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare; `with Holder(…) as holder:` opens.
 
@@ -175,6 +176,7 @@ class Holder:
             patience_s: how long to wait for the log, for one request or one publication.
             workers: processes for VRF work; None for one per core. A program that leaves this open guards its main
                 module with `if __name__ == "__main__"`, because workers import it.
+            on_wait: is told when the log does not answer, and is asked again.
         """
         self.home = home
         self.id = home.settings.id
@@ -187,6 +189,7 @@ class Holder:
         self._patience_s = patience_s
         self._workers = workers
         self._progress = progress
+        self._on_wait = on_wait
         self._open = contextlib.ExitStack()
         self._warnings: list[str] = []
 
@@ -224,6 +227,7 @@ class Holder:
                     transport=self._transport,
                     patience_s=self._patience_s,
                     sleep=self._sleep,
+                    on_wait=self._on_wait,
                 )
             )
             self._open = stack.pop_all()

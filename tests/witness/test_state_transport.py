@@ -121,6 +121,22 @@ def test_a_body_that_stalls_is_a_log_that_is_away(what):
     assert 3 < len(server.requests) < 20
 
 
+def test_who_waits_is_told_once_what_for():
+    """A minute without a word looks like a program that hangs."""
+
+    class Away(Server):
+        def handle_request(self, request):
+            raise httpx.ConnectError("refused")
+
+    told: list[str] = []
+    for patience in (1, 60):
+        log = client(Away(200, Body([])), patience_s=patience, on_wait=told.append)
+        with pytest.raises(Unavailable):
+            log.rows(bytes(32), 6400)
+
+    assert told == ["log/unreachable: no answer from http://log.example/: ConnectError; it is asked again for 60 s"]
+
+
 @pytest.mark.parametrize("status", [400, 404, 422, 500, 503])
 def test_a_problem_without_end_is_read_to_its_own_limit(status):
     """An error is small."""
