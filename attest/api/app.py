@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 import structlog
 from flask import Flask, Response, current_app, g, request
@@ -28,6 +29,7 @@ _SECURITY: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_PAGES: Final = frozenset({"/", "/verify", "/verify.html", "/lookup", "/proves"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
 
 
@@ -39,6 +41,11 @@ class Route(NamedTuple):
     view: Callable[..., Response]
     query: frozenset[str] = frozenset()
     open: bool = True  # may pages of other sites ask?
+
+    @property
+    def page(self) -> bool:
+        """Is it for people, who follow links that others have made?"""
+        return self.rule in _PAGES or self.rule.startswith("/browse/")
 
 
 def create_app(
@@ -82,7 +89,7 @@ def create_app(
     routes = _routes(Reads(node), writes, pages, registry)
     for route in routes:
         app.add_url_rule(route.rule, _endpoint(route.method, route.rule), route.view, methods=[route.method])
-    queries = {_endpoint(route.method, route.rule): route.query for route in routes}
+    by_endpoint = {_endpoint(route.method, route.rule): route for route in routes}
     closed = frozenset(_endpoint(route.method, route.rule) for route in routes if not route.open)
 
     log = structlog.get_logger("attest.api")
@@ -94,10 +101,13 @@ def create_app(
         # Werkzeug takes all slashes at the front for one, whatever it is told.
         if request.environ.get("PATH_INFO", "").startswith("//"):
             raise Conflict("http/not-found", "nothing is served at this path", hint="see /openapi.json")
+        if (place := _place_of(request.path)) is not None and request.method in ("GET", "HEAD"):
+            query = request.query_string.decode("ascii", "replace")
+            return Response(status=308, headers={"Location": f"{place}?{query}" if query else place})
         if request.method == "OPTIONS" and request.routing_exception is None:
             return _options(closed)
-        if request.endpoint is not None and request.endpoint in queries:
-            check_query(queries[request.endpoint])
+        if (route := by_endpoint.get(request.endpoint or "")) is not None:
+            check_query(route.query, strange=route.page)
         return None
 
     @app.after_request
@@ -166,6 +176,15 @@ def _routes(reads: Reads, writes: Writes, pages: Pages, registry: CollectorRegis
 
 def _endpoint(method: str, rule: str) -> str:
     return f"{method} {rule}".replace(".", "_")
+
+
+def _place_of(path: str) -> str | None:
+    """Return where a page is that somebody asks for as people write addresses, None if nobody does."""
+    bare = path.rstrip("/").lower()
+    if bare == "/browse":
+        return "/browse/holders"
+    is_page = bare in _PAGES or bare.startswith("/browse/")
+    return quote(bare) if is_page and bare != path else None
 
 
 def _options(closed: frozenset[str]) -> Response:

@@ -17,11 +17,15 @@ _PAGE: Final = 100
 _CHUNK: Final = 1 << 20
 
 
-def check_query(allowed: frozenset[str]) -> None:
-    """Refuse parameters that mean nothing here, and repeated ones. Raises `Malformed`: `http/query`."""
+def check_query(allowed: frozenset[str], *, strange: bool = False) -> None:
+    """Refuse parameters that mean nothing here, and repeated ones. Raises `Malformed`: `http/query`.
+
+    Args:
+        strange: may there be others? Newsletters and social networks add them to links.
+    """
     for name, values in request.args.lists():
         # A misspelt `size` would otherwise be answered with a proof for another checkpoint.
-        if name not in allowed or len(values) > 1:
+        if (name not in allowed and not strange) or (name in allowed and len(values) > 1):
             want = ", ".join(sorted(allowed)) or "no parameters"
             raise Malformed("http/query", f"want {want}, each at most once")
 

@@ -6,6 +6,7 @@ Templates and what they load are in web/. Spec: docs/spec/http.md#pages.
 import csv
 import io
 import time
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -88,25 +89,29 @@ class Pages:
             chart_height=charts.HEIGHT,
         )
         self._env = env
+        self._front: tuple[int, dict[str, Any]] | None = None  # what the front page shows of a log of this size
 
     # --- pages ---
 
     def home(self) -> Response:
         """Show what this log is and where it stands."""
         browse = self.node.browse
-        active = {each.party: each for each in browse.active(8)}
-        holders = {each["id"]: each for each in browse.holders_named(list(active))}
-        return self._current(
-            "home.html",
-            checkpoint=browse.checkpoints(None, 1)["checkpoints"][0],
-            chart=charts.draw(browse.timeline(self.node.origin, [ALL], charts.COLUMNS), ALL),
-            active=[(holders[party], each.time) for party, each in active.items() if party in holders],
-        )
+        size = browse.view.size
+        if self._front is None or self._front[0] != size:
+            active = {each.party: each for each in browse.active(8)}
+            holders = {each["id"]: each for each in browse.holders_named(list(active))}
+            shown = {
+                "chart": charts.draw(browse.timeline(self.node.origin, [ALL], charts.COLUMNS), ALL),
+                "active": [(holders[party], each.time) for party, each in active.items() if party in holders],
+            }
+            self._front = size, shown
+        return self._current("home.html", checkpoint=browse.checkpoints(None, 1)["checkpoints"][0], **self._front[1])
 
     def holders(self) -> Response:
         """List companies, or those with some words in their names."""
-        query = query_text("q")
-        if query:
+        # As people see them: a sign that nobody sees is in no name.
+        text = "".join(sign if sign.isprintable() else " " for sign in unicodedata.normalize("NFC", query_text("q")))
+        if query := " ".join(text.split()):
             found = self.node.browse.holders_called(query, 100)
             return self._current("holders.html", holders=found, next=None, query=query, first=True)
         after = query_party("after")

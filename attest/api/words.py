@@ -32,7 +32,7 @@ CAUSES: Final = {
     "backfill": "held before, and declared now",
     "restored": "restored from a backup",
     "corrected": "corrected",
-    "retracted": "a mistaken deletion is taken back",
+    "retracted": "held again, after a deletion by mistake",
     "migrated": "moved here from elsewhere",
 }
 METHODS: Final = {

@@ -131,7 +131,7 @@ def _section(name: str, heading: str, content: Html) -> Html:
 
 def _about(report: Report) -> Html:
     checked, trust = report.checked, report.trust
-    witnesses = ", ".join(report.witnesses) or "none that the policy names"
+    witnesses = ", ".join(dict.fromkeys(report.witnesses)) or "none that the policy names"
     said = [
         ("Log", report.origin),
         ("Read from", report.place),

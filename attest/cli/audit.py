@@ -206,7 +206,7 @@ def explain(report: Report) -> None:
     if report.epoch_time is not None:
         output.say(f"as of epoch {report.epoch}, {moment(report.epoch_time)} by the log's own claim")
     if report.existed_by is not None:
-        seen = ", ".join(report.witnesses)
+        seen = ", ".join(dict.fromkeys(report.witnesses))
         output.say(f"existed by {moment(report.existed_by)}, cosigned by {seen}")
     if report.facts:
         _explain_facts(report)

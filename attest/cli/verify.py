@@ -327,7 +327,7 @@ def explain(verdict: Verdict) -> None:
         output.say(f"this log ended with this checkpoint, by its own claim on {when}: there is no newer one")
     if verdict.epoch_time is not None:
         seen = (
-            f"existed by {moment(verdict.existed_by)}, cosigned by {', '.join(verdict.witnesses)}"
+            f"existed by {moment(verdict.existed_by)}, cosigned by {', '.join(dict.fromkeys(verdict.witnesses))}"
             if verdict.existed_by is not None
             else "no witnessed time"
         )

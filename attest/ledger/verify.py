@@ -475,7 +475,8 @@ class _Verification:
             if descriptor.id != name:
                 raise Refuted("systems/descriptor", f"the descriptor of {name} is {descriptor.id}'s")
             self.heads[name] = (head, descriptor)
-        return f"all {len(self.heads)} registered systems are shown"
+        count = len(self.heads)
+        return "the one registered system is shown" if count == 1 else f"all {count} registered systems are shown"
 
     def _states(self) -> str:
         bundle = self.bundle
@@ -631,7 +632,8 @@ class _Verification:
             if hold_row.commitment != tombstone_row.commitment or hold_row.entry >= tombstone_row.entry:
                 raise Refuted("rows/hold", f"the hold shown for {hold_row.system} is not what the tombstone erased")
             self.verdict.intervals.append(self._interval(hold_row, tombstone_row, tombstone))
-        return f"{len(self.verdict.intervals)} erasures, each with its hold"
+        count = len(self.verdict.intervals)
+        return "an erasure, with its hold" if count == 1 else f"{count} erasures, each with its hold"
 
     def _interval(self, hold: RowEvidence, tombstone: RowEvidence, payload: Tombstone) -> Interval:
         after = [epoch for position, epoch in self.epochs.items() if position > hold.entry]
@@ -698,7 +700,9 @@ class _Verification:
         if blocked:
             places = ", ".join(sorted({result.system for result in blocked}))
             return f"{at}{whose} has no live entry for {names}, but does not index these systems so: {places}."
-        return f"{at}{whose} has no live entry for {names} in any of its {len(self.heads)} registered systems."
+        count = len(self.heads)
+        among = "its one registered system" if count == 1 else f"any of its {count} registered systems"
+        return f"{at}{whose} has no live entry for {names} in {among}."
 
     def _judge(self, held: Sequence[SystemResult], blocked: Sequence[SystemResult]) -> None:
         verdict, expect = self.verdict, self.expect

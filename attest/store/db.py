@@ -6,6 +6,7 @@ Spec: docs/DESIGN.md#database.
 
 import contextlib
 import sqlite3
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -269,6 +270,12 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout = {BUSY_TIMEOUT_S * 1000}",
     ):
         connection.execute(f"PRAGMA {pragma}").close()
+    # SQLite's own knows ASCII only, and people search for names. PostgreSQL's follows the database's locale.
+    connection.create_function("lower", 1, _folded, deterministic=True)
+
+
+def _folded(text: str | None) -> str | None:
+    return None if text is None else unicodedata.normalize("NFC", text).casefold()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -14,8 +14,10 @@ from attest.ledger.verify import Question, verify
 from tests.web.conftest import ROOT, Watch
 from tests.web.test_pages import judge
 from tests.web.worlds import ADA, BOB, EVE, GONE, Served
+from tools.interop.second import published
 
 VECTORS: Final = ROOT / "tests/vectors/bundle"
+BUNDLE: Final = next(case["bundle"] for case in published() if case["desc"] == "a certificate")
 # What the rich log's company says of each: tests/web/worlds.py.
 STANDING: Final = {
     ADA: {
@@ -114,7 +116,8 @@ def test_every_system_is_answered_in_plain_words(
         item = visitor.locator(f".answers li[data-system={system}]")
         expect(item.locator("a").first).to_have_attribute("href", f"/browse/holders/acme.example/systems/{system}")
         if result == "erased":
-            expect(item.locator("time")).to_have_count(1)
+            seals = item.locator("time").evaluate_all("(all) => all.map((each) => each.dateTime)")
+            assert len(seals) in (1, 2) and seals == sorted(seals)
             at_entry = item.locator("a[href^='/browse/entries/']").get_attribute("href")
             assert at_entry is not None
             entry = sites["rich"].node.browse.entry(int(at_entry.rpartition("/")[2]))
@@ -188,6 +191,37 @@ def test_a_log_that_does_not_answer_is_told_with_when_to_try_again(
     visitor.unroute_all()
     visitor.click("#ask button")
     expect(visitor.locator("#verdict .outcome")).to_have_attribute("data-outcome", "holds")
+
+
+def test_a_log_that_cannot_be_reached_is_not_a_wrong_question(
+    asking: Callable[[str], Asking], sites: dict[str, Served], visitor: Page
+) -> None:
+    """It is said so in words, and asked again when somebody says so."""
+    at = asking("rich")
+    visitor.route("**/proofs/lookup", lambda route: route.abort())
+    at.give(kept(sites, GONE))
+    at.ask()
+
+    assert "The log does not answer this now" in at.complaint()
+    assert "It cannot be reached" in at.complaint()
+    visitor.unroute_all()
+    at.ask()
+    expect(visitor.locator("#verdict .outcome.holds")).to_be_visible()
+
+
+def test_a_bundle_is_told_from_a_keepsake(
+    asking: Callable[[str], Asking], sites: dict[str, Served], visitor: Page
+) -> None:
+    """A wrong file after a good one leaves nothing of the good one on the page."""
+    at = asking("rich")
+    at.give(kept(sites, ADA))
+    expect(visitor.locator("#keepsake-name")).to_contain_text(ADA)
+    at.give(BUNDLE)
+
+    expect(visitor.locator("#verdict h2")).to_have_text("Nobody can be looked up with this file")
+    assert "This is a bundle" in at.complaint()
+    expect(visitor.locator("#keepsake-name")).to_have_text("")
+    expect(visitor.locator("#ask")).to_be_hidden()
 
 
 def test_a_lie_of_the_server_is_refuted(

@@ -28,7 +28,7 @@ const HINTS = {
   "freshness/old": "ask the log for a newer proof",
   "freshness/clock": "check the clock of this device",
   "question/holder": "ask about the holder that the bundle names",
-  "index/other-locator": "check how the locator is written",
+  "index/other-locator": "check how the identifier is written: the file may be about somebody else",
   "level/too-low": "ask for a lower level, or for a checkpoint that more independent witnesses have signed",
   "checkpoint/unpinned": "use a policy with the log's key",
   "keepsake/hold": "ask with a policy that the keepsake's own checkpoint meets",
@@ -38,7 +38,7 @@ const HINTS = {
 const OUTCOME_HINTS = {
   holds: null,
   undecided: "a newer version may be able to decide",
-  refuted: "keep this file: it is evidence",
+  refuted: "keep this file; if the company or the log gave it to you as it is, it is evidence",
   provisional: null,
   "not-anchored": "the signatures are not of those whom your policy trusts: is it the right policy?",
 };

@@ -30,12 +30,18 @@ export const EXACT = new Intl.DateTimeFormat("en-GB", {
   timeZoneName: "short",
 });
 
-/** @param {number | bigint} seconds Unix; shown in the reader's zone, the exact value in its title */
-export function time(seconds) {
+/** As a day. */
+export const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+/**
+ * Show a time in the reader's zone, with the exact value in its title.
+ * @param {number | bigint} seconds Unix @param {Intl.DateTimeFormat} [form]
+ */
+export function time(seconds, form = EXACT) {
   const moment = new Date(Number(seconds) * 1000);
   if (Number.isNaN(moment.getTime())) return el("span", {}, `Unix time ${seconds}`);
   const exact = `${moment.toISOString().slice(0, 19)}Z`;
-  return el("time", { datetime: exact, title: `${exact}, Unix time ${seconds}` }, EXACT.format(moment));
+  return el("time", { datetime: exact, title: `${exact}, Unix time ${seconds}` }, form.format(moment));
 }
 
 /** @param {number | bigint} value */
@@ -51,24 +57,42 @@ export const digest = (text, what) =>
   );
 
 /**
- * Let a zone take a dropped or picked file.
- * @param {HTMLElement} zone @param {HTMLInputElement} input @param {(file: File) => void} take
+ * Let a page take files: picked, dropped anywhere on it, or still chosen when somebody comes back to it.
+ * @param {HTMLElement} zone shown as the place to drop @param {HTMLInputElement} input
+ * @param {(files: File[]) => void} take
  */
-export function takesFile(zone, input, take) {
-  input.addEventListener("change", () => input.files?.[0] && take(input.files[0]));
-  for (const name of ["dragenter", "dragover"]) {
-    zone.addEventListener(name, (event) => {
+export function takesFiles(zone, input, take) {
+  const picked = () => input.files?.length && take([...input.files]);
+  input.addEventListener("change", picked);
+  addEventListener("pageshow", ({ persisted }) => !persisted && picked());
+  /** @param {DragEvent} event a file beside the zone would open, and leave the page; text, and other fields, go on */
+  const isOurs = ({ dataTransfer, target }) =>
+    dataTransfer?.types.includes("Files") && !(target instanceof HTMLInputElement && target !== input);
+  for (const name of /** @type {const} */ (["dragenter", "dragover"])) {
+    addEventListener(name, (event) => {
+      if (!isOurs(event)) return;
       event.preventDefault();
       zone.classList.add("over");
     });
   }
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
+  addEventListener("dragleave", (event) => event.relatedTarget === null && zone.classList.remove("over"));
+  addEventListener("drop", (event) => {
     zone.classList.remove("over");
-    const file = event.dataTransfer?.files[0];
-    if (file) take(file);
+    if (!isOurs(event)) return;
+    event.preventDefault();
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (files.length > 0) take(files);
   });
+}
+
+/**
+ * Show a dropped file as if it had been picked there.
+ * @param {HTMLInputElement} input @param {File} file
+ */
+export function showIn(input, file) {
+  const chosen = new DataTransfer();
+  chosen.items.add(file);
+  input.files = chosen.files;
 }
 
 const MAX_FILE = 64 * 2 ** 20; // bytes; as docs/spec/bundle.md has it
@@ -77,5 +101,9 @@ const MAX_FILE = 64 * 2 ** 20; // bytes; as docs/spec/bundle.md has it
 export async function bytesOf(file) {
   if (file.size > MAX_FILE)
     throw new RangeError(`${file.name} has ${number(file.size)} bytes; at most 64 MiB are read`);
-  return new Uint8Array(await file.arrayBuffer());
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch {
+    throw new Error(`${file.name} cannot be read. Is it a folder, or has it changed since?`);
+  }
 }

@@ -61,7 +61,7 @@ async function check() {
     (await step("check who signed that checkpoint, by the log’s own policy", async () => {
       const weighed = Policy.parse(await get("/policy")).weigh(proof.signed);
       wantLog(weighed);
-      const witnesses = weighed.witnesses.map((each) => each.key.name).join(", ");
+      const witnesses = [...new Set(weighed.witnesses.map((each) => each.key.name))].join(", ");
       return witnesses === "" ? "the log alone" : `the log, and ${witnesses}`;
     }));
   button.disabled = false;

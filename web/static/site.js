@@ -1,13 +1,13 @@
 // What every page does with scripts: times in the reader's zone, and digests to copy. All of it reads well without.
 
-import { EXACT } from "./dom.js";
+import { DAY, EXACT } from "./dom.js";
 
 document.documentElement.classList.add("js");
 
 /** @type {{[form: string]: Intl.DateTimeFormat}} */
 const FORMS = {
   clock: new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
-  day: new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" }),
+  day: DAY,
 };
 
 // Not in the file that works from disk, which has no footer.
@@ -26,6 +26,8 @@ showTimes(false);
 toggle?.addEventListener("click", () => {
   const exact = toggle.getAttribute("aria-pressed") === "false";
   toggle.setAttribute("aria-pressed", String(exact));
+  if (toggle.previousElementSibling)
+    toggle.previousElementSibling.textContent = exact ? "Times are in UTC." : "Times are in your zone.";
   showTimes(exact);
 });
 

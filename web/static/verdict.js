@@ -3,7 +3,7 @@
 import { hex, sha256 } from "../lib/encoding.js";
 import { AttestError } from "../lib/errors.js";
 import { generate } from "../vendor/qr.js";
-import { digest, el, number, time } from "./dom.js";
+import { DAY, digest, el, number, time } from "./dom.js";
 
 /** @typedef {import("../lib/verify.js").Verdict} Verdict */
 /** @typedef {import("../lib/verify.js").Step} Step */
@@ -14,6 +14,17 @@ const HEADINGS = {
   undecided: "This cannot be decided",
   provisional: "Not yet",
   "not-anchored": "Nobody you trust stands behind this",
+};
+
+/** @type {{[code: string]: string}} codes that say more than the outcome */
+const HEADINGS_OF = {
+  "index/other-locator": "Not about whom you asked",
+};
+
+/** @type {{[check: string]: string}} */
+const CHECKS = {
+  operator: "the operator of the log",
+  domain: "the company’s own domain, where the operator found the request",
 };
 
 const CLAIMS = {
@@ -81,16 +92,16 @@ export function outcome(verdict, { answer = answerOf, links = false, heading = n
     el(
       "div",
       {
-        class: `outcome ${heading === null || verdict.outcome === "holds" ? verdict.outcome : "answer"}`,
+        class: `outcome ${classOf(verdict, heading)}`,
         "data-outcome": verdict.outcome,
         "data-code": verdict.code,
       },
-      el("h2", {}, heading ?? HEADINGS[verdict.outcome]),
+      el("h2", {}, heading ?? HEADINGS_OF[verdict.code] ?? HEADINGS[verdict.outcome]),
       el("p", {}, capital(said)),
       verdict.outcome === "holds"
         ? null
         : el("p", {}, verdict.sentence ? capital(verdict.reason) : "", " ", el("code", {}, verdict.code)),
-      verdict.hint ? el("p", {}, capital(verdict.hint), ".") : null,
+      verdict.hint ? el("p", {}, ended(verdict.hint)) : null,
       verdict.level
         ? el("p", {}, el("strong", {}, `Level ${verdict.level}`), ". Why not higher: ", verdict.why_not_higher, ".")
         : null,
@@ -116,6 +127,12 @@ export function outcome(verdict, { answer = answerOf, links = false, heading = n
       el("ul", {}, ...verdict.not_proven.map((each) => el("li", {}, capital(each), "."))),
     ),
   ];
+}
+
+/** @param {Verdict} verdict @param {string | null} heading */
+function classOf(verdict, heading) {
+  if (heading !== null && verdict.outcome !== "holds") return "answer";
+  return verdict.code in HEADINGS_OF ? "undecided" : verdict.outcome;
 }
 
 /** @param {any} result @param {(result: any) => (Node | string)[]} answer @param {Verdict} verdict @param {boolean} links */
@@ -145,7 +162,7 @@ export function answerOf(result) {
     "never-committed": [
       "The company has never committed to holding this here. If it does hold it, that is a lie in public.",
     ],
-    empty: ["The company has committed that nothing is held here at all."],
+    empty: ["What the company has committed for this system has no live entry at all, about anybody."],
     "not-indexed": [
       "People in this system are found by other identifiers. This says nothing about it: ask with those, too.",
     ],
@@ -169,7 +186,7 @@ function facts(verdict) {
   if (verdict.claim) rows.push(["What was asked", [CLAIMS[verdict.claim]]]);
   if (verdict.holder_name) {
     rows.push(["Company", [`${verdict.holder_name} (${verdict.holder}), ${verdict.holder_legal_id}`]]);
-    rows.push(["Who says that this is them", [verdict.holder_check]]);
+    rows.push(["Who says that this is them", [CHECKS[verdict.holder_check ?? ""] ?? verdict.holder_check]]);
   }
   if (verdict.anchor) rows.push(["Anchor", [ANCHORS[verdict.anchor]]]);
   if (verdict.witnesses.length > 0) rows.push(["Witnesses", [[...new Set(verdict.witnesses)].join(", ")]]);
@@ -203,13 +220,13 @@ function intervals(verdict) {
         "p",
         {},
         el("strong", {}, each.system),
-        ": held by ",
+        ": in the inventory from ",
         each.held_by === null ? "a time not shown" : time(each.held_by),
-        ", still not erased at ",
+        " to ",
         each.held_until === null ? "a time not shown" : time(each.held_until),
-        ", stated as erased at ",
+        ", by the log’s clock. The company says that it erased it on ",
         time(each.erased_at),
-        ` (${each.method}, checked: ${each.level}, ground: ${each.ground}).`,
+        ` (method: ${each.method}; checked: ${each.level}; ground: ${each.ground}).`,
         each.apart ? "" : " The two are in the same or neighbouring seals: this shows little.",
       ),
     ),
@@ -218,14 +235,14 @@ function intervals(verdict) {
 
 /**
  * Say that the question is wrong, or that it could not be asked: nothing is concluded.
- * @param {unknown} error
+ * @param {unknown} error @param {string} [heading]
  */
-export function complaint(error) {
+export function complaint(error, heading = "This cannot be asked so") {
   const code = error instanceof AttestError ? error.code : null;
   return el(
     "div",
     { class: "outcome usage", role: "alert", "data-code": code ?? "" },
-    el("h2", {}, "This cannot be asked so"),
+    el("h2", {}, heading),
     el(
       "p",
       {},
@@ -233,7 +250,7 @@ export function complaint(error) {
       " ",
       code === null ? null : el("code", {}, code),
     ),
-    error instanceof AttestError && error.hint ? el("p", {}, capital(error.hint), ".") : null,
+    error instanceof AttestError && error.hint ? el("p", {}, ended(error.hint)) : null,
   );
 }
 
@@ -246,7 +263,7 @@ export function saved(name, content, label) {
 /** @param {string} text of a policy, as somebody pasted it @returns {string | null} null if there is none */
 export const policyText = (text) => (text.trim() === "" ? null : `${text.trimEnd()}\n`);
 
-const SHOWN = 16; // systems on a printed certificate: it is one page
+const SHOWN = 9; // systems on a printed certificate: it is one page
 
 /**
  * Make what is printed of a verified certificate: one page, with a QR code of its digest.
@@ -256,12 +273,17 @@ export function certificate(verdict, encoded, now) {
   const fingerprint = hex(sha256(encoded));
   const shown = verdict.systems.slice(0, SHOWN);
   const left = verdict.systems.length - shown.length;
+  /** @param {string} system */
+  const whenOf = (system) => {
+    const interval = verdict.intervals.find((each) => each.system === system);
+    return interval === undefined ? [] : [": erased on ", time(interval.erased_at, DAY)];
+  };
   return el(
     "article",
     { class: "certificate" },
     el("h1", {}, "Certificate of committed deletion"),
     el("p", { class: "lead" }, verdict.sentence),
-    el("p", {}, el("strong", {}, `Level ${verdict.level}`), `: ${verdict.why_not_higher}.`),
+    el("p", {}, el("strong", {}, `Level ${verdict.level}`), `. Why not higher: ${verdict.why_not_higher}.`),
     facts(verdict),
     el(
       "table",
@@ -281,12 +303,18 @@ export function certificate(verdict, encoded, now) {
             el("th", { scope: "row" }, each.system),
             el("td", {}, each.kind),
             el("td", {}, RESULTS[each.result]),
-            el("td", {}, each.entry === null ? "–" : `no. ${each.entry}`),
+            el("td", {}, each.entry === null ? "–" : `no. ${each.entry}`, ...whenOf(each.system)),
           ),
         ),
       ),
     ),
-    left > 0 ? el("p", {}, `and ${left} more systems, none of which holds it.`) : null,
+    left > 0
+      ? el(
+          "p",
+          {},
+          `and ${left} more ${left === 1 ? "system, which does not hold it" : "systems, none of which holds it"}.`,
+        )
+      : null,
     el(
       "div",
       { class: "seal" },
@@ -332,6 +360,9 @@ export function print(page) {
   addEventListener("afterprint", () => document.documentElement.classList.remove("printing"), { once: true });
   page.ownerDocument.defaultView?.print();
 }
+
+/** @param {string} text @returns {string} it as a sentence */
+const ended = (text) => `${capital(text)}${/[.?!]$/.test(text) ? "" : "."}`;
 
 /** @param {string} text */
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -2,7 +2,7 @@
 
 import { Bundle, Keepsake, parseBundleJson } from "../lib/bundle.js";
 import { verdictJson, verifyAsync } from "../lib/verify.js";
-import { byId, bytesOf, el, number, takesFile } from "./dom.js";
+import { byId, bytesOf, el, number, showIn, takesFiles } from "./dom.js";
 import { spell } from "./spelling.js";
 import { certificate, complaint, outcome, policyText, print, saved, Steps } from "./verdict.js";
 
@@ -16,53 +16,95 @@ let keepsake = null;
 /** @type {AbortController | null} the verification that runs */
 let running = null;
 
-takesFile(byId("drop"), byId("bundle"), takeBundle);
-byId("keepsake").addEventListener("change", () => takeKeepsake(byId("keepsake").files[0]));
+takesFiles(byId("drop"), byId("bundle"), take);
+byId("keepsake").addEventListener("change", pickedKeepsake);
+addEventListener("pageshow", ({ persisted }) => !persisted && pickedKeepsake());
 form.addEventListener("reset", clear);
+// A verdict is about the file and the question as they were: not a moment beside others.
+form.addEventListener("input", forget);
 form.addEventListener("submit", (/** @type {Event} */ event) => {
   event.preventDefault();
   void check();
 });
 
-function clear() {
+function forget() {
   running?.abort();
-  bundle = keepsake = null;
-  byId("bundle-name").textContent = "";
   shown.hidden = true;
   shown.replaceChildren();
 }
 
-/** @param {File} file */
-async function takeBundle(file) {
+function clear() {
+  forget();
+  bundle = keepsake = null;
+  byId("bundle-name").textContent = "";
+}
+
+/**
+ * Take a bundle, a keepsake, or one of each.
+ * @param {File[]} files
+ */
+async function take(files) {
+  forget();
   try {
-    bundle = await bytesOf(file);
+    const read = await Promise.all(files.map(async (file) => ({ file, bytes: await bytesOf(file) })));
+    const keepsakes = read.filter(({ bytes }) => isKeepsake(bytes));
+    const others = read.filter((each) => !keepsakes.includes(each));
+    if (others.length > 1 || keepsakes.length > 1)
+      return complain(new Error("One bundle can be checked at a time, with one keepsake."), "Too many files");
+    if (keepsakes.length > 0) {
+      showIn(byId("keepsake"), keepsakes[0].file);
+      takeKeepsake(keepsakes[0].bytes);
+    }
+    if (others.length > 0) takeBundle(others[0].file, others[0].bytes);
+    else byId("bundle").value = "";
   } catch (error) {
-    return complain(error);
+    complain(error, "This file cannot be read");
   }
-  byId("bundle-name").textContent = `${file.name}, ${number(bundle.length)} bytes`;
+}
+
+/** @param {File} file @param {Uint8Array} bytes */
+function takeBundle(file, bytes) {
+  bundle = bytes;
+  showIn(byId("bundle"), file);
+  byId("bundle-name").textContent = `${file.name}, ${number(bytes.length)} bytes`;
   try {
-    const read = parseBundleJson(bundle);
+    const read = parseBundleJson(bytes);
+    if (read === null) throw new Error("Pick the file that the company, or the log, gave you.");
     // A suggestion only: whom the file is about is for the reader to say.
-    if (read !== null && byId("holder").value === "") byId("holder").value = new Bundle(read).holder.party;
-  } catch {
-    // Whatever is wrong with it, step 1 says.
+    const { party } = new Bundle(read).holder;
+    if (byId("holder").value === "") byId("holder").value = party;
+  } catch (error) {
+    return complain(error, "This is not a bundle");
   }
   (byId("locators").value === "" && keepsake === null ? byId("locators") : byId("holder")).focus();
 }
 
-/** @param {File | undefined} file */
-async function takeKeepsake(file) {
+async function pickedKeepsake() {
+  const file = byId("keepsake").files[0];
   keepsake = null;
   if (file === undefined) return;
   try {
-    keepsake = await bytesOf(file);
-    const read = new Keepsake(keepsake);
-    byId("holder").value = read.holder;
-    byId("locators").value = read.locator;
+    takeKeepsake(await bytesOf(file));
   } catch (error) {
-    keepsake = null;
     byId("keepsake").value = "";
-    complain(error);
+    complain(error, "This is not a keepsake");
+  }
+}
+
+/** @param {Uint8Array} bytes */
+function takeKeepsake(bytes) {
+  const read = new Keepsake(bytes);
+  keepsake = bytes;
+  byId("holder").value = read.holder;
+  byId("locators").value = read.locator;
+}
+
+/** @param {Uint8Array} bytes */
+function isKeepsake(bytes) {
+  try {
+    return Boolean(new Keepsake(bytes));
+  } catch {
+    return false;
   }
 }
 
@@ -81,10 +123,7 @@ async function check() {
       policy: policyText(byId("policy").value) ?? "",
       statePolicy: policyText(byId("state-policy").value),
       holder: byId("holder").value.trim().toLowerCase() || null,
-      locators: byId("locators")
-        .value.split("\n")
-        .filter((/** @type {string} */ line) => line.trim() !== "")
-        .map(spell),
+      locators: [...new Set(byId("locators").value.split("\n").filter(isWritten).map(spell))],
       keepsake,
       level: byId("level").value,
       maxAge: Number(byId("age").value),
@@ -114,8 +153,11 @@ async function check() {
   }
 }
 
-/** @param {unknown} error */
-function complain(error) {
+/** @param {string} line */
+const isWritten = (line) => line.trim() !== "";
+
+/** @param {unknown} error @param {string} [heading] */
+function complain(error, heading) {
   shown.hidden = false;
-  shown.replaceChildren(complaint(error));
+  shown.replaceChildren(complaint(error, heading));
 }
