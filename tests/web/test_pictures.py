@@ -53,6 +53,6 @@ def test_the_public_guide_uses_the_words_of_the_site() -> None:
     words = re.findall(r"^\| \*\*([^*]+)\*\* \|", guide, re.MULTILINE)
     columns = re.findall(r"^\| (`.+`) \|", guide, re.MULTILINE)
 
-    assert len(words) == 13
+    assert len(words) == 14
     assert [each for each in words if each not in site] == []
     assert [each for row in columns for each in re.findall(r"`([a-z]+)`", row)] == ["utc", *_COLUMNS]
