@@ -1,8 +1,6 @@
 """Files that pages load: styles, scripts, icons. Read once, served under the digest of all of them."""
 
 import gzip
-import posixpath
-import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,11 +11,8 @@ _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
-    ".txt": "text/plain; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
 }
-_IMPORT: Final = re.compile(r'^(?:import|export|\}) .*?from "(\.[^"]+)";$', re.MULTILINE)
-_FOLDERS: Final = ("static", "lib", "vendor", "dist")
+_FOLDERS: Final = ("static", "dist")
 
 
 class Asset(NamedTuple):
@@ -46,19 +41,6 @@ class Assets:
         """Return the address of a file. Raises `KeyError`: there is none of this name."""
         self._files[name]
         return f"/assets/{self.version}/{name}"
-
-    def imported(self, name: str) -> list[str]:
-        """Return the modules that a module needs, so that a page can ask for all of them at once."""
-        found: dict[str, None] = {}
-        waiting = [name]
-        while waiting:
-            module = waiting.pop()
-            for path in _IMPORT.findall(self._files[module].content.decode()):
-                needed = posixpath.normpath(posixpath.join(posixpath.dirname(module), path))
-                if needed not in found:
-                    found[needed] = None
-                    waiting.append(needed)
-        return list(found)
 
     def get(self, name: str) -> Asset:
         """Return a file. Raises `Conflict`: `asset/unknown`."""

@@ -79,9 +79,6 @@ class Pages:
             origin=node.origin,
             asset=self.assets.url,
             icon="data:image/svg+xml;base64," + encode_base64(self.assets.get("static/icon.svg").content),
-            modules={
-                name: self.assets.imported(name) for name in ("static/verify.js", "static/lookup.js", "static/entry.js")
-            },
             kinds=words.KINDS,
             system_kinds=words.SYSTEM_KINDS,
             roles=words.ROLES,

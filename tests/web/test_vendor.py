@@ -21,7 +21,7 @@ def test_the_vendored_file_is_what_its_packages_give() -> None:
     assert done.stdout == (VENDOR / "noble.js").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["dist/verify.js", "vendor/qr.js"])
+@pytest.mark.parametrize("name", ["dist/entry.js", "dist/lookup.js", "dist/site.js", "dist/verify.js", "vendor/qr.js"])
 def test_what_pages_load_is_what_its_sources_give(name: str) -> None:
     """The verifier as one script, and what draws QR codes."""
     done = subprocess.run([NODE, WEB / "tools/site.mjs", "--print", name], capture_output=True, check=True)

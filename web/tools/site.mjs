@@ -1,6 +1,6 @@
 // Build what pages load and nobody writes by hand: the same bytes everywhere.
 //
-//     node tools/site.mjs                   write vendor/qr.js, its licence, and dist/verify.js
+//     node tools/site.mjs                   write vendor/qr.js, its licence, and dist/
 //     node tools/site.mjs --print FILE      print one of them instead: a test compares it with the one committed
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -12,7 +12,10 @@ const WEB = fileURLToPath(new URL("..", import.meta.url));
 const FILES = {
   // QR codes, for certificates on paper.
   "vendor/qr.js": { contents: 'export { generate } from "lean-qr";', format: "esm" },
-  // The verifier as a classic script, which a page from disk may run: modules may not be loaded from there.
+  // The one script of a page. Classic, so that a page from disk may run it: modules may not be loaded from there.
+  "dist/site.js": { contents: 'import "./static/site.js";', format: "iife" },
+  "dist/entry.js": { contents: 'import "./static/entry.js"; import "./static/site.js";', format: "iife" },
+  "dist/lookup.js": { contents: 'import "./static/lookup.js"; import "./static/site.js";', format: "iife" },
   "dist/verify.js": { contents: 'import "./static/verify.js"; import "./static/site.js";', format: "iife" },
 };
 
