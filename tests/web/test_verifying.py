@@ -12,9 +12,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from attest.api import words
 from tests.verify.world import World as SmallWorld
 from tests.web.conftest import Watch
-from tests.web.second import ours
+from tests.web.second import ROOT, ours
 from tests.web.test_pages import judge
 from tests.web.worlds import LONG, Served
 from tools.interop.second import published
@@ -122,6 +123,23 @@ def test_the_verdict_is_that_of_the_program(checker: Page, case: dict[str, Any])
     fill(checker, case["question"], case["keepsake"])
 
     assert verdict_of(checker) == told(case["verdict"])
+
+
+def test_what_the_company_did_is_told_in_words(checker: Page) -> None:
+    """The same that the page of its statement has."""
+    source = (ROOT / "web/static/verdict.js").read_text()
+    for name, wanted in (("METHODS", words.METHODS), ("LEVELS", words.LEVELS)):
+        found = re.search(rf"^const {name} = {{\n(.*?)^}};", source, flags=re.M | re.S)
+        assert found is not None
+        assert dict(re.findall(r'^  "?([a-z_:]+?)"?: "(.*)",$', found[1], flags=re.M)) == wanted
+
+    give(checker, CERTIFICATE["bundle"])
+    fill(checker, CERTIFICATE["question"], None)
+    verdict_of(checker)
+
+    expect(checker.get_by_label("From hold to deletion")).to_contain_text(
+        "marked as deleted; not checked afterwards. Ground: gdpr:17(1)(d)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,30 @@ const CHECKS = {
   domain: "the company’s own domain, where the operator found the request",
 };
 
+/** @type {{[code: string]: string}} as on the page of a statement */
+const METHODS = {
+  logical_delete: "marked as deleted",
+  row_delete_committed: "rows deleted, and the deletion committed",
+  compacted: "deleted and compacted",
+  overwritten: "overwritten",
+  "nist:clear": "cleared (NIST SP 800-88)",
+  "nist:purge": "purged (NIST SP 800-88)",
+  "nist:purge:cryptographic_erase": "purged by destroying the encryption key (NIST SP 800-88)",
+  "nist:destroy": "the medium was destroyed (NIST SP 800-88)",
+  anonymised: "anonymised",
+  aggregated: "kept only in aggregates",
+  deidentified: "de-identified",
+  returned: "returned",
+  expired_by_retention: "expired by the retention rule",
+};
+
+/** @type {{[code: string]: string}} likewise */
+const LEVELS = {
+  none: "not checked afterwards",
+  logical: "checked: it can no longer be read through the system",
+  physical: "checked: it is gone from the medium",
+};
+
 const CLAIMS = {
   excluded: "No live entry in any registered system",
   erased: "Stated as erased",
@@ -226,7 +250,7 @@ function intervals(verdict) {
         each.held_until === null ? "a time not shown" : time(each.held_until),
         ", by the log’s clock. The company says that it erased it on ",
         time(each.erased_at),
-        ` (method: ${each.method}; checked: ${each.level}; ground: ${each.ground}).`,
+        `: ${METHODS[each.method] ?? each.method}; ${LEVELS[each.level] ?? each.level}. Ground: ${each.ground}.`,
         each.apart ? "" : " The two are in the same or neighbouring seals: this shows little.",
       ),
     ),
