@@ -291,6 +291,16 @@ def moment(seconds: int) -> str:
         return str(seconds)
 
 
+def _seen(verdict: Verdict) -> str:
+    """Tell who stands behind the checkpoint besides the log. A witness may have keys of several kinds, and one name."""
+    if verdict.existed_by is None:
+        return "no witnessed time"
+    seen = f"existed by {moment(verdict.existed_by)}, cosigned by {', '.join(dict.fromkeys(verdict.witnesses))}"
+    if verdict.anchor == "state-checked":
+        seen += f", every change checked by {', '.join(dict.fromkeys(verdict.state_witnesses))}"
+    return seen
+
+
 def explain(verdict: Verdict) -> None:
     """Tell a person, on stderr, what was checked and what follows."""
     for step in verdict.steps:
@@ -326,12 +336,7 @@ def explain(verdict: Verdict) -> None:
         when = moment(verdict.epoch_time)
         output.say(f"this log ended with this checkpoint, by its own claim on {when}: there is no newer one")
     if verdict.epoch_time is not None:
-        seen = (
-            f"existed by {moment(verdict.existed_by)}, cosigned by {', '.join(dict.fromkeys(verdict.witnesses))}"
-            if verdict.existed_by is not None
-            else "no witnessed time"
-        )
-        output.say(f"as of: {moment(verdict.epoch_time)} by the log's own claim; {seen}")
+        output.say(f"as of: {moment(verdict.epoch_time)} by the log's own claim; {_seen(verdict)}")
     if verdict.claim is not None:
         output.say(f"claim: {verdict.claim}; anchor: {verdict.anchor}; level: {verdict.level}")
         output.say(f"not higher because {verdict.why_not_higher}")

@@ -183,6 +183,7 @@ class Verdict:
     epoch_time: int | None = None  # the log's claim
     existed_by: int | None = None  # least witness time at which the quorum was met
     witnesses: list[str] = field(default_factory=list)
+    state_witnesses: list[str] = field(default_factory=list)
     holder: str = ""
     holder_name: str = ""
     holder_legal_id: str = ""
@@ -326,6 +327,7 @@ class _Verification:
     def _state_checked(self, seen: PolicyVerdict | Untrusted) -> None:
         if isinstance(seen, Untrusted):
             raise seen
+        self.verdict.state_witnesses = [witness.name for witness in seen.witnesses]
         # A quorum of none is met by nobody, and checks nothing.
         if seen.existed_by is None:
             self._not_anchored("checkpoint/state-quorum", "the quorum of state witnesses is not met", seen)

@@ -46,6 +46,22 @@ def arguments_of(case: dict[str, Any], where: Path) -> list[str]:
     return line + [word for locator in asked["locators"] for word in ("--locator", locator)]
 
 
+@pytest.mark.parametrize(
+    ("desc", "words"),
+    [
+        ("a certificate", "claim; no witnessed time\n"),
+        ("witnesses alone reach A2", ", cosigned by wit.example/1\n"),
+        ("state-checked: certificate", ", cosigned by wit.example/1, every change checked by state.example/1\n"),
+        ("a state policy without a quorum of witnesses", "claim; no witnessed time\n"),
+    ],
+)
+def test_whoever_stands_behind_the_checkpoint_is_named(run: Any, tmp_path: Path, desc: str, words: str) -> None:
+    """On the line that says of when it is."""
+    _, _, err = run(*arguments_of(CASES[desc], tmp_path))
+
+    assert words in err
+
+
 # The command line asks about a locator once, however often it is given.
 @pytest.mark.parametrize("desc", [d for d in CASES if not d.startswith("forged") and d != "one locator twice"])
 def test_each_outcome_has_its_exit_code(run: Any, tmp_path: Path, desc: str) -> None:

@@ -399,6 +399,7 @@ def test_a_quorum_of_witnesses_makes_a2(small: Any) -> None:
     verdict = world.ask(world.bundle("lookup", acme, ADA), acme, ADA, policy=policy, level="A2", now=world.now + 9)
     assert (verdict.outcome, verdict.anchor, verdict.level) == ("holds", "witnessed", "A2")
     assert verdict.existed_by == world.now + 7
+    assert (verdict.witnesses, verdict.state_witnesses) == (["wit.example/1", "wit.example/3"], [])
     assert "state witnesses" in verdict.why_not_higher
 
 
@@ -414,6 +415,7 @@ def test_state_witnesses_make_a3(small: Any) -> None:
     world.cosign(world.size, "state.example/1")
     verdict = world.ask(world.bundle("certificate", acme, ADA), acme, ADA, **asked)
     assert (verdict.outcome, verdict.anchor, verdict.level) == ("holds", "state-checked", "A3")
+    assert (verdict.witnesses, verdict.state_witnesses) == (["wit.example/1"], ["state.example/1"])
     assert not any("operator" in each for each in verdict.not_proven)
 
 

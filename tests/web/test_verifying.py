@@ -125,6 +125,18 @@ def test_the_verdict_is_that_of_the_program(checker: Page, case: dict[str, Any])
     assert verdict_of(checker) == told(case["verdict"])
 
 
+def test_whoever_stands_behind_the_checkpoint_is_named(checker: Page) -> None:
+    """Witnesses, and those that checked every change, on whom level A3 rests."""
+    case = next(case for case in published() if case["desc"] == "state-checked: certificate")
+    give(checker, case["bundle"])
+    fill(checker, case["question"], None)
+    verdict_of(checker)
+
+    expect(checker.locator("#verdict .facts").first).to_contain_text(
+        "Witnesseswit.example/1State witnessesstate.example/1"
+    )
+
+
 def test_what_the_company_did_is_told_in_words(checker: Page) -> None:
     """The same that the page of its statement has."""
     source = (ROOT / "web/static/verdict.js").read_text()

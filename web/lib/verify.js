@@ -67,7 +67,7 @@ import * as words from "./words.js";
  * @property {Step[]} steps @property {Result[]} systems @property {Interval[]} intervals @property {string[]} not_proven
  * @property {string} origin @property {Whole} size
  * @property {number | null} epoch @property {number | null} epoch_time @property {Whole | null} existed_by
- * @property {string[]} witnesses
+ * @property {string[]} witnesses @property {string[]} state_witnesses
  * @property {string} holder @property {string} holder_name @property {string} holder_legal_id
  * @property {string} holder_check @property {boolean} holder_ended @property {boolean} ended
  * @property {string | null} predecessor @property {number | null} predecessor_size
@@ -248,6 +248,7 @@ class Verification {
       epoch_time: null,
       existed_by: null,
       witnesses: [],
+      state_witnesses: [],
       holder: question.holder,
       holder_name: "",
       holder_legal_id: "",
@@ -379,6 +380,7 @@ class Verification {
     this.logKeys = weighed.logs;
     if (statePolicy !== null && stateWeighed !== null) {
       if (statePolicy.logs.length > 0) wantLog(stateWeighed);
+      verdict.state_witnesses = stateWeighed.witnesses.map(({ key }) => key.name);
       if (stateWeighed.existedBy === null) {
         throw untrusted("checkpoint/state-quorum", "the quorum of state witnesses is not met");
       }

@@ -214,6 +214,8 @@ function facts(verdict) {
   }
   if (verdict.anchor) rows.push(["Anchor", [ANCHORS[verdict.anchor]]]);
   if (verdict.witnesses.length > 0) rows.push(["Witnesses", [[...new Set(verdict.witnesses)].join(", ")]]);
+  if (verdict.state_witnesses.length > 0)
+    rows.push(["State witnesses", [[...new Set(verdict.state_witnesses)].join(", ")]]);
   if (verdict.existed_by !== null) rows.push(["Existed by, as witnessed", [time(verdict.existed_by)]]);
   if (verdict.epoch_time !== null) rows.push(["As of, in the log’s word", [time(verdict.epoch_time)]]);
   if (verdict.origin) rows.push(["Log", [`${verdict.origin}, checkpoint ${number(verdict.size)}`]]);
