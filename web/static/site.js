@@ -1,14 +1,8 @@
 // What every page does with scripts: times in the reader's zone, and digests to copy. All of it reads well without.
 
-import { DAY, EXACT } from "./dom.js";
+import { FORMS } from "./dom.js";
 
 document.documentElement.classList.add("js");
-
-/** @type {{[form: string]: Intl.DateTimeFormat}} */
-const FORMS = {
-  clock: new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }),
-  day: DAY,
-};
 
 // Not in the file that works from disk, which has no footer.
 const toggle = document.querySelector("#zone button");
@@ -17,8 +11,8 @@ const toggle = document.querySelector("#zone button");
 function showTimes(exact) {
   for (const element of document.querySelectorAll("time")) {
     const moment = new Date(element.dateTime);
-    const form = FORMS[element.dataset.form ?? ""] ?? EXACT;
-    if (!Number.isNaN(moment.getTime())) element.textContent = exact ? element.dateTime : form.format(moment);
+    const form = FORMS[element.dataset.form ?? "minute"];
+    if (!Number.isNaN(moment.getTime())) element.textContent = exact ? element.dateTime : form(moment);
   }
 }
 

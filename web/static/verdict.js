@@ -3,7 +3,7 @@
 import { hex, sha256 } from "../lib/encoding.js";
 import { AttestError } from "../lib/errors.js";
 import { generate } from "../vendor/qr.js";
-import { DAY, digest, el, number, time } from "./dom.js";
+import { FORMS, digest, el, number, time } from "./dom.js";
 
 /** @typedef {import("../lib/verify.js").Verdict} Verdict */
 /** @typedef {import("../lib/verify.js").Step} Step */
@@ -302,7 +302,7 @@ export function certificate(verdict, encoded, now) {
   /** @param {string} system */
   const whenOf = (system) => {
     const interval = verdict.intervals.find((each) => each.system === system);
-    return interval === undefined ? [] : [": erased on ", time(interval.erased_at, DAY)];
+    return interval === undefined ? [] : [": erased on ", time(interval.erased_at, FORMS.day)];
   };
   return el(
     "article",
