@@ -426,6 +426,29 @@ def test_a_long_certificate_prints_on_one_page_too(checker: Page, tmp_path: Path
     assert "and 31 more systems" in text
 
 
+def test_a_certificate_dates_each_identifier_by_its_own_erasure(checker: Page) -> None:
+    """Two identifiers in one system, erased by two statements."""
+    world, bob = SmallWorld(), "email:bob@example.org"
+    company = world.admit("acme.example")
+    world.systems(company, db="database")
+    world.hold(company, "db", ADA, bob)
+    world.epoch()
+    world.epoch()
+    erased = []
+    for name in (ADA, bob):
+        erased.append(world.now)
+        world.erase(company, "db", name, erased_at=world.now)
+        world.epoch()
+    give(checker, json.dumps(world.bundle("certificate", company, ADA, bob)).encode())
+    policy = world.policy().encode().decode()
+    asked = {**CERTIFICATE["question"], "locators": [ADA, bob], "policy": policy, "now": world.now + 1}
+    fill(checker, asked, None)
+
+    assert verdict_of(checker)["outcome"] == "holds"
+    shown = checker.locator(".certificate td time").evaluate_all("(all) => all.map((each) => each.title)")
+    assert [int(each.rpartition(" ")[2]) for each in shown] == erased
+
+
 # --- one file ---
 
 
