@@ -24,7 +24,6 @@ FLOOR_MS = 150
 SLOWER = 4
 INTERACTIVE_MS = 1000
 PAGES = {
-    "an empty page": "",
     "verify": "/verify",
     "a company of many systems": "/browse/holders/many.example",
     "home": "/",
@@ -81,13 +80,14 @@ def _interactive(browser: Browser) -> list[dict[str, Any]]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     results = []
     with tempfile.TemporaryDirectory() as folder, serve() as files, served(*rich(Path(folder) / "rich")) as site:
-        for name, path in PAGES.items():
+        urls = {name: site.url + path for name, path in PAGES.items()}
+        for name, url in {"an empty page": f"{files}/tests/web/empty.html", **urls}.items():
             spent = []
             for _ in range(RUNS):
                 context = browser.new_context()
                 page = context.new_page()
                 page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWER})
-                page.goto(site.url + path if path else f"{files}/tests/web/empty.html", wait_until="domcontentloaded")
+                page.goto(url, wait_until="domcontentloaded")
                 timing = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
                 spent.append(page.evaluate(f"() => {timing}"))
                 context.close()

@@ -299,9 +299,9 @@ export function certificate(verdict, encoded, now) {
   const fingerprint = hex(sha256(encoded));
   const shown = verdict.systems.slice(0, SHOWN);
   const left = verdict.systems.length - shown.length;
-  /** @param {string} system */
-  const whenOf = (system) => {
-    const interval = verdict.intervals.find((each) => each.system === system);
+  /** @param {number | bigint | null} entry a tombstone; several identifiers in one system may have several */
+  const whenOf = (entry) => {
+    const interval = verdict.intervals.find((each) => each.tombstone === entry);
     return interval === undefined ? [] : [": erased on ", time(interval.erased_at, FORMS.day)];
   };
   return el(
@@ -329,7 +329,7 @@ export function certificate(verdict, encoded, now) {
             el("th", { scope: "row" }, each.system),
             el("td", {}, each.kind),
             el("td", {}, RESULTS[each.result]),
-            el("td", {}, each.entry === null ? "–" : `no. ${each.entry}`, ...whenOf(each.system)),
+            el("td", {}, each.entry === null ? "–" : `no. ${each.entry}`, ...whenOf(each.entry)),
           ),
         ),
       ),
